@@ -1,0 +1,3 @@
+//! The peer program: one command for each thing a person does in a room.
+
+fn main() {}

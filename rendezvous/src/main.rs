@@ -1,0 +1,3 @@
+//! The rendezvous program: introduces peers to each other and steps aside.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Bytes ⇄ messages.
+
+pub mod track;
