@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::units::{CaptureTime, FrameNumber, TrackId};
+use crate::wire::track::FrameKind;
 
 /// One encoded picture or one packet of sound, whole.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -21,15 +22,6 @@ pub struct Frame {
     pub needs: u8,
     /// The encoded bytes as the track's codec and description define them.
     pub data: Bytes,
-}
-
-/// Whether decoding can start at a frame.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum FrameKind {
-    /// Decoding can start here. Every frame of sound is a key frame.
-    Key,
-    /// Decoding needs earlier frames.
-    Delta,
 }
 
 impl Frame {

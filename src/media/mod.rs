@@ -1,7 +1,10 @@
 //! The life of a frame: cut into packets, put together again, released in time.
 
+pub mod assemble;
 mod frame;
+pub mod jitter;
+pub mod packetize;
 
-pub use frame::{Frame, FrameKind};
+pub use frame::Frame;
 
-pub use crate::wire::track::{Track, TrackKind, TrackSource};
+pub use crate::wire::track::{FrameKind, Track, TrackError, TrackKind, TrackSource};

@@ -1,3 +1,7 @@
 //! Bytes ⇄ messages.
 
+pub mod codec;
+pub mod control;
+pub mod name;
+pub mod packet;
 pub mod track;

@@ -67,6 +67,15 @@ pub enum TrackSource {
     TestPattern,
 }
 
+/// Whether decoding can start at a frame.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum FrameKind {
+    /// Decoding can start here. Every frame of sound is a key frame.
+    Key,
+    /// Decoding needs earlier frames.
+    Delta,
+}
+
 /// Why an announced track is not accepted.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]

@@ -1,0 +1,365 @@
+//! Jitter buffer: whole frames of one track arrive unevenly and leave in order, evenly, each once.
+//!
+//! A frame captured at `t` leaves at `t + base + delay`, where `base` is the least time any frame took. A frame that is not
+//! there when a later one is due is lost; frames that need it are withheld until decoding can start again. A released
+//! frame never returns, and what comes too late is dropped.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::Frame;
+use crate::params::{MAX_WAITING_FRAMES, PLAYOUT_REBASE};
+use crate::units::{FrameNumber, Time};
+
+/// When frames leave.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Playout {
+    /// Evenly, this long after the fastest frame would have: for eyes and ears.
+    Live {
+        /// What unevenness is smoothed.
+        delay: Duration,
+    },
+    /// As soon as all earlier frames are there; a missing one is awaited this long: for recordings.
+    Ordered {
+        /// How long a gap may last.
+        patience: Duration,
+    },
+}
+
+/// What leaves the buffer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Released {
+    /// A frame that can be decoded.
+    Frame(Frame),
+    /// Frames that will not come, or came and cannot be decoded: this many in a row.
+    Lost(u32),
+}
+
+/// Orders and times the frames of one track.
+#[derive(Debug)]
+pub struct Jitter {
+    playout: Playout,
+    waiting: BTreeMap<FrameNumber, Waiting>,
+    /// The number to leave next; `None` until a first key frame came.
+    next: Option<FrameNumber>,
+    /// Frames that left and can be referred to: the last 255, as far back as `Frame::needs` reaches.
+    decodable: BTreeSet<FrameNumber>,
+    /// Least difference of arrival and capture time, microseconds.
+    base: Option<i64>,
+    /// How far capture times step back in decode order (B-frames), microseconds.
+    reorder: i64,
+    newest_capture: i64,
+    /// The number after the last frame, once the sender has named it.
+    end: Option<(FrameNumber, Time)>,
+    wants_key: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    frame: Frame,
+    arrived: Time,
+}
+
+impl Jitter {
+    /// An empty buffer.
+    pub fn new(playout: Playout) -> Self {
+        Jitter {
+            playout,
+            waiting: BTreeMap::new(),
+            next: None,
+            decodable: BTreeSet::new(),
+            base: None,
+            reorder: 0,
+            newest_capture: 0,
+            end: None,
+            wants_key: false,
+        }
+    }
+
+    /// Takes a whole frame. One that is too late, or known, is dropped.
+    pub fn push(&mut self, frame: Frame, now: Time) {
+        if self.next.is_some_and(|next| frame.number < next) || self.waiting.contains_key(&frame.number) {
+            return;
+        }
+        if self.next.is_none() && !frame.is_key() {
+            self.wants_key = true;
+            return;
+        }
+        self.observe(&frame, now);
+        if self.next.is_none() {
+            self.next = Some(frame.number);
+        }
+        self.waiting.insert(frame.number, Waiting { frame, arrived: now });
+        if self.waiting.len() > MAX_WAITING_FRAMES {
+            self.waiting.pop_first();
+        }
+    }
+
+    /// The sender says that `end` frames were all.
+    pub fn handle_end(&mut self, end: FrameNumber, now: Time) {
+        self.end = Some((end, now));
+    }
+
+    /// What leaves now; call until `None`.
+    pub fn poll(&mut self, now: Time) -> Option<Released> {
+        if self.due()? > now {
+            return None;
+        }
+        let next = self.next?;
+        let Some(first) = self.waiting.first_entry() else {
+            return self.close_gap_at_end(next);
+        };
+        let number = *first.key();
+        if number > next {
+            self.next = Some(number);
+            self.wants_key |= !first.get().frame.is_key();
+            return Some(Released::Lost(number.0 - next.0));
+        }
+        let frame = first.remove().frame;
+        self.next = number.next();
+        if !self.can_decode(&frame) {
+            self.wants_key |= frame.temporal_layer == 0;
+            return Some(Released::Lost(1));
+        }
+        self.remember(&frame);
+        Some(Released::Frame(frame))
+    }
+
+    /// When something leaves next if nothing more arrives.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.due()
+    }
+
+    /// Whether decoding cannot go on without a new key frame; asking resets the answer.
+    pub fn take_wants_key(&mut self) -> bool {
+        std::mem::take(&mut self.wants_key)
+    }
+
+    /// How long frames are held beyond the fastest way, as it stands.
+    pub fn delay(&self) -> Duration {
+        match self.playout {
+            Playout::Live { delay } => delay,
+            Playout::Ordered { .. } => Duration::ZERO,
+        }
+    }
+
+    /// Whether every frame up to the end the sender named has left.
+    pub fn is_finished(&self) -> bool {
+        self.end.is_some_and(|(end, _)| self.next.is_none_or(|next| next >= end))
+    }
+
+    fn observe(&mut self, frame: &Frame, now: Time) {
+        let captured = signed(frame.captured.as_micros());
+        let took = signed(now.as_micros()) - captured;
+        let late = self.base.map_or(0, |base| took - base);
+        let rebase = signed(u64::try_from(PLAYOUT_REBASE.as_micros()).unwrap_or(u64::MAX));
+        if self.base.is_none() || late < 0 || late > rebase {
+            self.base = Some(took);
+        }
+        self.reorder = self.reorder.max(self.newest_capture - captured).min(rebase);
+        self.newest_capture = self.newest_capture.max(captured);
+    }
+
+    fn due(&self) -> Option<Time> {
+        let next = self.next?;
+        let Some((number, waiting)) = self.waiting.first_key_value() else {
+            let (end, said) = self.end?;
+            return (next < end).then_some(said + self.patience());
+        };
+        match self.playout {
+            Playout::Ordered { .. } if *number == next => Some(Time::ZERO),
+            Playout::Ordered { patience } => Some(waiting.arrived + patience),
+            Playout::Live { delay } => Some(self.play_time(&waiting.frame) + delay),
+        }
+    }
+
+    fn play_time(&self, frame: &Frame) -> Time {
+        let at = signed(frame.captured.as_micros()) + self.base.unwrap_or(0) - self.reorder;
+        Time::from_micros(u64::try_from(at).unwrap_or(0))
+    }
+
+    fn patience(&self) -> Duration {
+        match self.playout {
+            Playout::Live { delay } => delay,
+            Playout::Ordered { patience } => patience,
+        }
+    }
+
+    fn close_gap_at_end(&mut self, next: FrameNumber) -> Option<Released> {
+        let (end, _) = self.end?;
+        self.next = Some(end);
+        Some(Released::Lost(end.0 - next.0))
+    }
+
+    fn can_decode(&self, frame: &Frame) -> bool {
+        frame.needed().is_none_or(|needed| self.decodable.contains(&needed))
+    }
+
+    fn remember(&mut self, frame: &Frame) {
+        if frame.is_key() {
+            self.wants_key = false;
+        }
+        self.decodable.insert(frame.number);
+        while self.decodable.len() > usize::from(u8::MAX) {
+            self.decodable.pop_first();
+        }
+    }
+}
+
+/// Microseconds as a signed number; half a million years fit.
+fn signed(micros: u64) -> i64 {
+    i64::try_from(micros).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::{CaptureTime, TrackId};
+    use crate::wire::track::FrameKind;
+    use bytes::Bytes;
+
+    const DELAY: Duration = Duration::from_millis(80);
+
+    fn frame(number: u32) -> Frame {
+        Frame {
+            track: TrackId(1),
+            number: FrameNumber(number),
+            captured: CaptureTime::from_micros(u64::from(number) * 20_000),
+            kind: if number == 0 { FrameKind::Key } else { FrameKind::Delta },
+            temporal_layer: 0,
+            needs: u8::from(number > 0),
+            data: Bytes::new(),
+        }
+    }
+
+    fn key(number: u32) -> Frame {
+        Frame { kind: FrameKind::Key, needs: 0, ..frame(number) }
+    }
+
+    fn millis(millis: u64) -> Time {
+        Time::from_millis(millis)
+    }
+
+    fn live() -> Jitter {
+        Jitter::new(Playout::Live { delay: DELAY })
+    }
+
+    fn drain(jitter: &mut Jitter, now: Time) -> Vec<Released> {
+        std::iter::from_fn(|| jitter.poll(now)).collect()
+    }
+
+    #[test]
+    fn frames_leave_evenly_though_they_came_in_a_burst() {
+        let mut jitter = live();
+        for number in 0..3 {
+            jitter.push(frame(number), millis(100));
+        }
+        // The last of the burst took the least time: 100 ms − 40 ms.
+        assert_eq!(jitter.poll_timeout(), Some(millis(60) + DELAY));
+        assert_eq!(drain(&mut jitter, millis(60) + DELAY), [Released::Frame(frame(0))]);
+        assert_eq!(drain(&mut jitter, millis(79) + DELAY), []);
+        assert_eq!(drain(&mut jitter, millis(80) + DELAY), [Released::Frame(frame(1))]);
+    }
+
+    #[test]
+    fn a_missing_frame_is_lost_when_the_next_one_is_due_and_what_needs_it_is_withheld() {
+        let mut jitter = live();
+        jitter.push(frame(0), millis(0));
+        jitter.push(frame(2), millis(40));
+        jitter.push(key(3), millis(60));
+        let released = drain(&mut jitter, millis(60) + DELAY);
+        assert_eq!(
+            released,
+            [Released::Frame(frame(0)), Released::Lost(1), Released::Lost(1), Released::Frame(key(3))]
+        );
+    }
+
+    #[test]
+    fn a_lost_frame_that_others_need_asks_for_a_key_frame_once() {
+        let mut jitter = live();
+        jitter.push(frame(0), millis(0));
+        jitter.push(frame(2), millis(40));
+        drain(&mut jitter, millis(40) + DELAY);
+        assert!(jitter.take_wants_key());
+        assert!(!jitter.take_wants_key());
+    }
+
+    #[test]
+    fn a_lost_frame_of_a_higher_layer_harms_nobody() {
+        let mut jitter = live();
+        jitter.push(frame(0), millis(0));
+        jitter.push(Frame { needs: 2, ..frame(2) }, millis(40));
+        let released = drain(&mut jitter, millis(40) + DELAY);
+        let last = Frame { needs: 2, ..frame(2) };
+        assert_eq!(released, [Released::Frame(frame(0)), Released::Lost(1), Released::Frame(last)]);
+    }
+
+    #[test]
+    fn nothing_leaves_before_the_first_key_frame() {
+        let mut jitter = live();
+        jitter.push(frame(5), millis(0));
+        assert!(jitter.take_wants_key());
+        assert_eq!(drain(&mut jitter, millis(1000)), []);
+    }
+
+    #[test]
+    fn a_late_copy_never_returns() {
+        let mut jitter = live();
+        jitter.push(frame(0), millis(0));
+        assert_eq!(drain(&mut jitter, millis(500)).len(), 1);
+        jitter.push(frame(0), millis(500));
+        assert_eq!(drain(&mut jitter, millis(1000)), []);
+    }
+
+    #[test]
+    fn after_a_long_pause_frames_are_fresh_again() {
+        let mut jitter = live();
+        jitter.push(frame(0), millis(0));
+        drain(&mut jitter, millis(80));
+        jitter.push(frame(1), millis(10_000));
+        assert_eq!(jitter.poll_timeout(), Some(millis(10_000) + DELAY));
+    }
+
+    #[test]
+    fn pictures_sent_out_of_order_of_display_leave_without_waiting_for_it() {
+        let mut jitter = live();
+        let at = |number, captured| Frame { captured: CaptureTime::from_micros(captured), ..frame(number) };
+        jitter.push(at(0, 0), millis(0));
+        jitter.push(at(1, 60_000), millis(20));
+        jitter.push(at(2, 20_000), millis(40));
+        let released = drain(&mut jitter, millis(40) + DELAY);
+        assert_eq!(released.len(), 3, "{released:?}");
+    }
+
+    #[test]
+    fn an_ordered_gap_lasts_as_long_as_patience() {
+        let patience = Duration::from_millis(500);
+        let mut jitter = Jitter::new(Playout::Ordered { patience });
+        jitter.push(frame(0), millis(0));
+        assert_eq!(drain(&mut jitter, millis(0)), [Released::Frame(frame(0))]);
+        jitter.push(key(2), millis(40));
+        assert_eq!(drain(&mut jitter, millis(539)), []);
+        assert_eq!(drain(&mut jitter, millis(540)), [Released::Lost(1), Released::Frame(key(2))]);
+    }
+
+    #[test]
+    fn frames_missing_at_the_end_are_lost_too() {
+        let mut jitter = live();
+        jitter.push(frame(0), millis(0));
+        drain(&mut jitter, millis(80));
+        jitter.handle_end(FrameNumber(4), millis(100));
+        assert!(!jitter.is_finished());
+        assert_eq!(drain(&mut jitter, millis(100) + DELAY), [Released::Lost(3)]);
+        assert!(jitter.is_finished());
+    }
+
+    #[test]
+    fn a_flood_of_waiting_frames_is_bounded() {
+        let mut jitter = Jitter::new(Playout::Ordered { patience: Duration::from_secs(60) });
+        jitter.push(frame(0), millis(0));
+        for number in 2..10_000 {
+            jitter.push(frame(number), millis(0));
+        }
+        assert!(jitter.waiting.len() <= MAX_WAITING_FRAMES);
+    }
+}
