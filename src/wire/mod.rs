@@ -1,3 +1,4 @@
 //! Bytes ⇄ messages.
 
+pub mod stun;
 pub mod track;
