@@ -13,6 +13,7 @@ pub const MAX_DESCRIPTION_LEN: usize = 4096;
 /// Longest side of a picture in pixels: 8K, and what a decoder is told to expect at most.
 pub const MAX_PICTURE_SIDE: u16 = 8192;
 
+<<<<<<< HEAD
 // ── Control messages ────────────────────────────────────────────────────────────────────────────
 
 /// Longest control message in bytes. An introduction with every list full has about 1 KiB.
@@ -59,3 +60,26 @@ pub const RECORDING_PATIENCE: Duration = Duration::from_millis(600);
 
 /// A frame later than this means that the sender's clock stood still or jumped: time is counted anew from it.
 pub const PLAYOUT_REBASE: Duration = Duration::from_secs(1);
+=======
+// ── Trust and links ─────────────────────────────────────────────────────────────────────────────
+
+/// Port of a rendezvous, UDP and TCP, when a link names none: the port of RTMP and RTMFP, which firewalls may know.
+pub const DEFAULT_PORT: u16 = 1935;
+
+/// Longest name of a room in bytes: a line of text for people.
+pub const MAX_ROOM_NAME_LEN: usize = 64;
+
+/// Digits of a safety number: as many as one side of Signal's, 99 bits.
+pub const SAFETY_NUMBER_DIGITS: usize = 30;
+
+/// Digits between two spaces of a safety number: what one breath reads aloud.
+pub const SAFETY_NUMBER_GROUP: usize = 5;
+
+/// Rounds of hashing behind a safety number: some 15 ms here, and as much for every trial of a forger.
+pub const SAFETY_NUMBER_ROUNDS: u32 = 1 << 16;
+
+// ── STUN ────────────────────────────────────────────────────────────────────────────────────────
+
+/// Bytes of every STUN request of ours: as many as the longest response (IPv6, RFC 5780, with a MAC) has.
+pub const STUN_REQUEST_LEN: usize = 104;
+>>>>>>> server

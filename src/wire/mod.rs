@@ -4,4 +4,5 @@ pub mod codec;
 pub mod control;
 pub mod name;
 pub mod packet;
+pub mod stun;
 pub mod track;
