@@ -13,7 +13,6 @@ pub const MAX_DESCRIPTION_LEN: usize = 4096;
 /// Longest side of a picture in pixels: 8K, and what a decoder is told to expect at most.
 pub const MAX_PICTURE_SIDE: u16 = 8192;
 
-<<<<<<< HEAD
 // ── Control messages ────────────────────────────────────────────────────────────────────────────
 
 /// Longest control message in bytes. An introduction with every list full has about 1 KiB.
@@ -60,7 +59,6 @@ pub const RECORDING_PATIENCE: Duration = Duration::from_millis(600);
 
 /// A frame later than this means that the sender's clock stood still or jumped: time is counted anew from it.
 pub const PLAYOUT_REBASE: Duration = Duration::from_secs(1);
-=======
 // ── Trust and links ─────────────────────────────────────────────────────────────────────────────
 
 /// Port of a rendezvous, UDP and TCP, when a link names none: the port of RTMP and RTMFP, which firewalls may know.
@@ -82,4 +80,90 @@ pub const SAFETY_NUMBER_ROUNDS: u32 = 1 << 16;
 
 /// Bytes of every STUN request of ours: as many as the longest response (IPv6, RFC 5780, with a MAC) has.
 pub const STUN_REQUEST_LEN: usize = 104;
->>>>>>> server
+
+// ── Paths ───────────────────────────────────────────────────────────────────────────────────────
+
+/// Gaps between the probes of one candidate after there is reason to hope: five in all (a stranger names the address),
+/// spread so that both sides' probes overlap even if one heard of the other half a second later.
+pub const PROBE_BURST: [Duration; 5] = [
+    Duration::ZERO,
+    Duration::from_millis(60),
+    Duration::from_millis(140),
+    Duration::from_millis(300),
+    Duration::from_millis(700),
+];
+
+/// How often a proven but idle path is probed: half of the 30 s after which careless NATs forget it (RFC 4787 REQ-5 asks
+/// for two minutes).
+pub const PROBE_IDLE: Duration = Duration::from_secs(15);
+
+/// How long an answer to a probe is awaited.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Probes of one agent that may await an answer at a time.
+pub const MAX_PROBES_IN_FLIGHT: usize = 128;
+
+/// Ways to one peer that are remembered: 8 candidates, 4 relays, and what probes from elsewhere reveal.
+pub const MAX_PATHS: usize = 24;
+
+/// Silence after which the path in use is suspected: QUIC acknowledges within 25 ms and a round trip.
+pub const SUSPECT_AFTER: Duration = Duration::from_millis(250);
+
+/// How often a suspected path is probed.
+pub const PROBE_SUSPECT: Duration = Duration::from_millis(100);
+
+/// Silence after which the path in use is given up: four probes unanswered, and still within a second of the last sound.
+pub const DEAD_AFTER: Duration = Duration::from_millis(600);
+
+/// Round-trip time assumed of a relay path before its first probe is answered.
+pub const RELAY_RTT_GUESS: Duration = Duration::from_millis(300);
+
+/// Ports tried after the last known one of a sequential NAT: the other side's own probes use up some.
+pub const PREDICTED_PORTS: usize = 16;
+
+/// Sockets opened behind a symmetric NAT: with [`BIRTHDAY_PORTS`] a hit in 98 of 100 trials.
+pub const BIRTHDAY_SOCKETS: u16 = 256;
+
+/// Ports tried at a symmetric NAT.
+pub const BIRTHDAY_PORTS: usize = 1024;
+
+/// How long ordinary probes have before guessing begins.
+pub const PUNCH_AFTER: Duration = Duration::from_secs(2);
+
+/// Time between two guesses: 125 a second are 130 kbit/s, for eight seconds.
+pub const PUNCH_INTERVAL: Duration = Duration::from_millis(8);
+
+// ── Sending ─────────────────────────────────────────────────────────────────────────────────────
+
+/// Frames of one class that may wait for one peer: five seconds of sound, as long as any deadline.
+pub const MAX_QUEUED_FRAMES: usize = 256;
+
+/// How long sound is worth sending: a recorder can still use what a listener cannot.
+pub const SOUND_DEADLINE: Duration = Duration::from_millis(400);
+
+/// How long a picture is worth sending: as long as a key frame takes through a slow start at a satellite's round trip.
+pub const PICTURE_DEADLINE: Duration = Duration::from_millis(1000);
+
+/// Bytes in flight a new connection starts with: a key frame of 640×480.
+pub const WINDOW_INITIAL: u64 = 64 * 1024;
+
+/// Bytes in flight always allowed: a small key frame. At 300 kbit/s it is half a second of queue, no more.
+pub const WINDOW_FLOOR: u64 = 16 * 1024;
+
+/// Bytes in flight never exceeded: 16 Mbit/s at half a second.
+pub const WINDOW_MAX: u64 = 1024 * 1024;
+
+/// Queueing delay below which the window grows.
+pub const QUEUE_DELAY_SHORT: Duration = Duration::from_millis(30);
+
+/// Queueing delay above which it shrinks: half of what a conversation can bear (ITU-T G.114 asks for 150 ms in all).
+pub const QUEUE_DELAY_LONG: Duration = Duration::from_millis(80);
+
+/// Percent of bytes lost that is weather, not congestion.
+pub const LOSS_TOLERATED: u64 = 10;
+
+/// Extra bytes in flight after a change of path, for what waited while the old one was dead.
+pub const SWITCH_BOOST: u64 = 64 * 1024;
+
+/// How long the extra bytes are allowed.
+pub const SWITCH_BOOST_TIME: Duration = Duration::from_millis(500);

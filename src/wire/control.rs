@@ -36,6 +36,8 @@ pub struct Hello {
     pub name: Name,
     /// Differs each time the program starts: tells a peer that came back from one that never left.
     pub instance: u64,
+    /// Whether the peer takes the frames of others without asking for each track.
+    pub receives: bool,
     /// Where the peer may be reached.
     pub reachability: Reachability,
 }
@@ -153,6 +155,8 @@ pub struct Member {
     pub tag: MembershipTag,
     /// Differs each time its program starts.
     pub instance: u64,
+    /// Whether it takes the frames of others without asking for each track.
+    pub receives: bool,
 }
 
 /// A relay session set up for two peers.

@@ -1,0 +1,209 @@
+//! What waits to be sent to one peer: sound first, then pictures in order, each until its deadline.
+//!
+//! A frame that cannot leave in time is dropped whole, and with it every frame that needs it, so that the network never
+//! carries what nobody can use.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use crate::params::MAX_QUEUED_FRAMES;
+use crate::units::{FrameNumber, Time, TrackId};
+use crate::wire::packet::{HOP_SEQUENCE_MASK, Packet};
+use crate::wire::track::FrameKind;
+
+/// The packets of one frame; shared by all peers it goes to.
+pub type Packets = Arc<[Packet]>;
+
+/// Frames on their way to one peer.
+#[derive(Debug, Default)]
+pub struct SendQueue {
+    sound: VecDeque<Queued>,
+    pictures: VecDeque<Queued>,
+    /// Frames that were dropped, as far back as others may need them.
+    dropped: BTreeMap<TrackId, BTreeSet<FrameNumber>>,
+    hop_sequence: u32,
+    dropped_frames: u64,
+}
+
+/// Which of the two lines a frame stands in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Class {
+    /// Goes first.
+    Sound,
+    /// Goes when no sound waits.
+    Picture,
+}
+
+#[derive(Debug)]
+struct Queued {
+    packets: Packets,
+    sent: usize,
+    deadline: Time,
+}
+
+impl SendQueue {
+    /// An empty queue.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts a frame in line, of use until `deadline`.
+    pub fn push(&mut self, packets: Packets, class: Class, deadline: Time) {
+        let line = match class {
+            Class::Sound => &mut self.sound,
+            Class::Picture => &mut self.pictures,
+        };
+        line.push_back(Queued { packets, sent: 0, deadline });
+        if line.len() > MAX_QUEUED_FRAMES {
+            let oldest = line.pop_front();
+            self.note_dropped(oldest);
+        }
+    }
+
+    /// The next packet to send, its hop sequence set.
+    pub fn poll(&mut self, now: Time) -> Option<Packet> {
+        let mut packet = self.next_of(Class::Sound, now).or_else(|| self.next_of(Class::Picture, now))?;
+        packet.header.hop_sequence = self.hop_sequence;
+        self.hop_sequence = self.hop_sequence.wrapping_add(1) & HOP_SEQUENCE_MASK;
+        Some(packet)
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.sound.is_empty() && self.pictures.is_empty()
+    }
+
+    /// Frames dropped because their deadline had passed, or one they need had.
+    pub fn dropped_frames(&self) -> u64 {
+        self.dropped_frames
+    }
+
+    fn next_of(&mut self, class: Class, now: Time) -> Option<Packet> {
+        loop {
+            let line = match class {
+                Class::Sound => &mut self.sound,
+                Class::Picture => &mut self.pictures,
+            };
+            let queued = line.front_mut()?;
+            let is_hopeless = queued.deadline < now || queued.needs_any(&self.dropped);
+            if is_hopeless && queued.sent == 0 {
+                let hopeless = line.pop_front();
+                self.note_dropped(hopeless);
+                continue;
+            }
+            let packet = queued.packets.get(queued.sent).cloned();
+            queued.sent += 1;
+            if queued.sent >= queued.packets.len() {
+                line.pop_front();
+            }
+            if packet.is_some() {
+                return packet;
+            }
+        }
+    }
+
+    fn note_dropped(&mut self, queued: Option<Queued>) {
+        let Some(header) = queued.and_then(|queued| queued.packets.first().map(|packet| packet.header)) else { return };
+        self.dropped_frames += 1;
+        let dropped = self.dropped.entry(header.track).or_default();
+        dropped.insert(header.frame);
+        while dropped.len() > usize::from(u8::MAX) {
+            dropped.pop_first();
+        }
+    }
+}
+
+impl Queued {
+    fn needs_any(&self, dropped: &BTreeMap<TrackId, BTreeSet<FrameNumber>>) -> bool {
+        let Some(header) = self.packets.first().map(|packet| packet.header) else { return false };
+        if header.kind == FrameKind::Key || header.needs == 0 {
+            return false;
+        }
+        let needed = FrameNumber(header.frame.0.saturating_sub(u32::from(header.needs)));
+        dropped.get(&header.track).is_some_and(|dropped| dropped.contains(&needed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::{Frame, packetize::packetize};
+    use crate::units::CaptureTime;
+    use bytes::Bytes;
+
+    fn frame(track: u16, number: u32, len: usize) -> Packets {
+        let frame = Frame {
+            track: TrackId(track),
+            number: FrameNumber(number),
+            captured: CaptureTime::default(),
+            kind: if number == 0 { FrameKind::Key } else { FrameKind::Delta },
+            temporal_layer: 0,
+            needs: u8::from(number > 0),
+            data: Bytes::from(vec![0; len]),
+        };
+        packetize(&frame).unwrap().into()
+    }
+
+    fn sent(queue: &mut SendQueue, now: Time) -> Vec<(u16, u32)> {
+        std::iter::from_fn(|| queue.poll(now)).map(|packet| (packet.header.track.0, packet.header.frame.0)).collect()
+    }
+
+    const SOON: Time = Time::from_millis(100);
+    const LATE: Time = Time::from_millis(101);
+
+    #[test]
+    fn sound_overtakes_a_picture_that_is_half_sent() {
+        let mut queue = SendQueue::new();
+        queue.push(frame(1, 0, 3000), Class::Picture, SOON);
+        assert!(queue.poll(Time::ZERO).is_some());
+        queue.push(frame(2, 0, 100), Class::Sound, SOON);
+        assert_eq!(sent(&mut queue, Time::ZERO), [(2, 0), (1, 0), (1, 0)]);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn a_frame_goes_until_its_deadline_and_not_a_moment_longer() {
+        let mut queue = SendQueue::new();
+        queue.push(frame(1, 0, 10), Class::Picture, SOON);
+        queue.push(frame(1, 0, 10), Class::Picture, SOON);
+        assert!(queue.poll(SOON).is_some());
+        assert!(queue.poll(LATE).is_none());
+        assert_eq!(queue.dropped_frames(), 1);
+    }
+
+    #[test]
+    fn what_needs_a_dropped_frame_is_dropped_until_the_next_key_frame() {
+        let mut queue = SendQueue::new();
+        queue.push(frame(1, 1, 10), Class::Picture, SOON);
+        queue.push(frame(1, 2, 10), Class::Picture, LATE);
+        queue.push(frame(1, 3, 10), Class::Picture, LATE);
+        queue.push(frame(1, 0, 10), Class::Picture, LATE);
+        queue.push(frame(1, 5, 10), Class::Picture, LATE);
+        assert_eq!(sent(&mut queue, LATE), [(1, 0), (1, 5)]);
+    }
+
+    #[test]
+    fn a_frame_that_has_begun_is_finished() {
+        let mut queue = SendQueue::new();
+        queue.push(frame(1, 0, 2000), Class::Picture, SOON);
+        assert!(queue.poll(SOON).is_some());
+        assert!(queue.poll(LATE).is_some());
+    }
+
+    #[test]
+    fn a_receiver_that_takes_nothing_holds_a_bounded_queue() {
+        let mut queue = SendQueue::new();
+        for number in 0..10_000 {
+            queue.push(frame(1, number, 10), Class::Picture, SOON);
+        }
+        assert_eq!(queue.pictures.len(), MAX_QUEUED_FRAMES);
+    }
+
+    #[test]
+    fn packets_of_a_hop_are_counted_without_gaps() {
+        let mut queue = SendQueue::new();
+        queue.push(frame(1, 0, 3000), Class::Picture, SOON);
+        let counted: Vec<u32> = std::iter::from_fn(|| queue.poll(SOON)).map(|p| p.header.hop_sequence).collect();
+        assert_eq!(counted, [0, 1, 2]);
+    }
+}
