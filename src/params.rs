@@ -1,5 +1,9 @@
 //! Every tunable constant of the library, with its unit and its reason.
 
+use std::time::Duration;
+
+use crate::units::Bitrate;
+
 // ── Tracks ──────────────────────────────────────────────────────────────────────────────────────
 
 /// Longest codec string in bytes: the longest in the WebCodecs registry, a full AV1 one, has 29.
@@ -32,3 +36,23 @@ pub const SAFETY_NUMBER_ROUNDS: u32 = 1 << 16;
 
 /// Bytes of every STUN request of ours: as many as the longest response (IPv6, RFC 5780, with a MAC) has.
 pub const STUN_REQUEST_LEN: usize = 104;
+
+// ── Relay ───────────────────────────────────────────────────────────────────────────────────────
+
+/// Relay sessions at the same time: 1000 peers of whom each has eight relayed ways.
+pub const RELAY_SESSIONS: usize = 4000;
+
+/// What one relay session may carry, both directions together: two pictures at 1.5 Mbit/s, sound and parity.
+pub const RELAY_SESSION_RATE: Bitrate = Bitrate::from_kilobits(4_000);
+
+/// What all relay sessions together may carry: half of a gigabit line.
+pub const RELAY_TOTAL_RATE: Bitrate = Bitrate::from_kilobits(500_000);
+
+/// How long a session may run above its rate: two key frames.
+pub const RELAY_BURST: Duration = Duration::from_millis(250);
+
+/// How long a relay session lives without a packet: four of the peers' 15 s keep-alives.
+pub const RELAY_IDLE: Duration = Duration::from_secs(60);
+
+/// How long, at the least, the cookie of a challenge serves: several retransmissions over the slowest line.
+pub const RELAY_COOKIE_LIFE: Duration = Duration::from_secs(16);

@@ -1,4 +1,5 @@
 //! Bytes ⇄ messages.
 
+pub mod relay;
 pub mod stun;
 pub mod track;
