@@ -3,6 +3,8 @@
 pub mod bucket;
 pub mod link;
 pub mod media;
+#[cfg(feature = "net")]
+pub mod net;
 pub mod params;
 pub mod relay;
 pub mod trust;

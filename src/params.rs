@@ -56,3 +56,17 @@ pub const RELAY_IDLE: Duration = Duration::from_secs(60);
 
 /// How long, at the least, the cookie of a challenge serves: several retransmissions over the slowest line.
 pub const RELAY_COOKIE_LIFE: Duration = Duration::from_secs(16);
+
+// ── Identity and TLS ────────────────────────────────────────────────────────────────────────────
+
+/// What both sides of a QUIC connection must speak; the number changes with the wire format.
+pub const ALPN: &[u8] = b"meipo/1";
+
+/// What both sides of a tunnel speak: to whoever looks at the handshake it is a web server.
+pub const TUNNEL_ALPN: &[u8] = b"http/1.1";
+
+/// Longest certificate in bytes that is even looked at: ours have about 195.
+pub const MAX_CERTIFICATE_LEN: usize = 1024;
+
+/// Longest key file in bytes that is even looked at: ours have about 120.
+pub const MAX_KEY_FILE_LEN: u64 = 16 * 1024;
