@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::units::Bitrate;
+
 // ── Tracks ──────────────────────────────────────────────────────────────────────────────────────
 
 /// Longest codec string in bytes: the longest in the WebCodecs registry, a full AV1 one, has 29.
@@ -167,3 +169,101 @@ pub const SWITCH_BOOST: u64 = 64 * 1024;
 
 /// How long the extra bytes are allowed.
 pub const SWITCH_BOOST_TIME: Duration = Duration::from_millis(500);
+
+// ── Relay ───────────────────────────────────────────────────────────────────────────────────────
+
+/// Relay sessions at the same time: 1000 peers of whom each has eight relayed ways.
+pub const RELAY_SESSIONS: usize = 4000;
+
+/// What one relay session may carry, both directions together: two pictures at 1.5 Mbit/s, sound and parity.
+pub const RELAY_SESSION_RATE: Bitrate = Bitrate::from_kilobits(4_000);
+
+/// What all relay sessions together may carry: half of a gigabit line.
+pub const RELAY_TOTAL_RATE: Bitrate = Bitrate::from_kilobits(500_000);
+
+/// How long a session may run above its rate: two key frames.
+pub const RELAY_BURST: Duration = Duration::from_millis(250);
+
+/// How long a relay session lives without a packet: four of the peers' 15 s keep-alives.
+pub const RELAY_IDLE: Duration = Duration::from_secs(60);
+
+/// How long, at the least, the cookie of a challenge serves: several retransmissions over the slowest line.
+pub const RELAY_COOKIE_LIFE: Duration = Duration::from_secs(16);
+
+// ── Identity and TLS ────────────────────────────────────────────────────────────────────────────
+
+/// What both sides of a QUIC connection must speak; the number changes with the wire format.
+pub const ALPN: &[u8] = b"meipo/1";
+
+/// What both sides of a tunnel speak: to whoever looks at the handshake it is a web server.
+pub const TUNNEL_ALPN: &[u8] = b"http/1.1";
+
+/// Longest certificate in bytes that is even looked at: ours have about 195.
+pub const MAX_CERTIFICATE_LEN: usize = 1024;
+
+/// Longest key file in bytes that is even looked at: ours have about 120.
+pub const MAX_KEY_FILE_LEN: u64 = 16 * 1024;
+
+// ── A node ──────────────────────────────────────────────────────────────────────────────────────
+
+/// Tracks one peer may have: camera, microphone, screen and its sound, each in two sizes, twice over.
+pub const MAX_TRACKS: usize = 16;
+
+/// Span over which rates and loss are stated.
+pub const STATS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A picture this many times later than usual is a freeze, if it is also later by [`FREEZE_MARGIN`]
+/// (`freezeCount` of the WebRTC statistics).
+pub const FREEZE_FACTOR: u32 = 3;
+
+/// See [`FREEZE_FACTOR`].
+pub const FREEZE_MARGIN: Duration = Duration::from_millis(150);
+
+/// How often a receiver asks for a key frame while it lacks one.
+pub const KEY_FRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(300);
+
+/// How often a sender answers such requests, however many receivers ask.
+pub const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Bytes of frames since the last key frame kept for late joiners: 5 s at 1.6 Mbit/s. Beyond it, a late joiner waits for
+/// a key frame.
+pub const CACHE_MAX_BYTES: usize = 1024 * 1024;
+
+/// Requests to a relay that does not answer.
+pub const BIND_ATTEMPTS: u32 = 8;
+
+/// Time between two such requests.
+pub const BIND_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Questions about our address to servers that do not answer.
+pub const DISCOVERY_ATTEMPTS: u32 = 4;
+
+/// Time between two such questions.
+pub const DISCOVERY_INTERVAL: Duration = Duration::from_millis(300);
+
+/// Distance of consecutive ports up to which a NAT is taken to count: others' connections use up some.
+pub const MAX_SEQUENTIAL_STEP: u8 = 8;
+
+/// Waiting times before the rendezvous is tried again; the last one is repeated.
+pub const RENDEZVOUS_RETRY: [Duration; 4] = [
+    Duration::ZERO,
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+];
+
+/// How long an attempt to reach the rendezvous, or a peer, may take. An attempt begun while the other side is down would
+/// otherwise wait longer and longer between its packets.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(2000);
+
+/// Silence of the rendezvous after which it is asked, each second, whether it is still there.
+pub const RENDEZVOUS_QUIET: Duration = Duration::from_secs(4);
+
+/// How often a silent rendezvous is asked.
+pub const RENDEZVOUS_ASK: Duration = Duration::from_millis(500);
+
+/// Waiting time before a lost peer that is still in the room is connected to again.
+pub const PEER_RETRY: Duration = Duration::from_millis(500);
+
+/// Members of one room a peer deals with: what a full mesh, where everybody sends to everybody, can bear and more.
+pub const MAX_ROOM_MEMBERS: usize = 32;

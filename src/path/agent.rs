@@ -31,7 +31,7 @@ pub struct AgentConfig {
 }
 
 /// What proves that a probe comes from the peer: one pair of names and one key for each introduction.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Keys {
     key: ProbeKey,
     /// The name in the probes we send.
@@ -44,7 +44,11 @@ impl Keys {
     /// The keys of `us` and `them` after an introduction with `pair`.
     pub fn new(secret: &RoomSecret, pair: &PairSecret, us: &PeerId, them: &PeerId) -> Self {
         let key = secret.probe_key(pair);
-        Keys { key, ours: username(&key, us), theirs: username(&key, them) }
+        Keys {
+            ours: username(&key, us),
+            theirs: username(&key, them),
+            key,
+        }
     }
 
     /// The name in the probes the other side sends.
@@ -164,10 +168,15 @@ impl Agent {
         let mut candidates = candidates.to_vec();
         candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.kind));
         for candidate in &candidates {
-            let route = Route::Direct { socket: SocketIndex(0), remote: candidate.address };
+            let route = Route::Direct {
+                socket: SocketIndex(0),
+                remote: candidate.address,
+            };
             self.hope(route, now);
         }
-        let reflexive = candidates.iter().find(|c| c.kind == CandidateKind::Reflexive && c.address.is_ipv4());
+        let reflexive = candidates
+            .iter()
+            .find(|c| c.kind == CandidateKind::Reflexive && c.address.is_ipv4());
         let has_direct = self.selected.is_some_and(|route| route.is_direct());
         if let Some(target) = reflexive
             && self.config.may_gamble
@@ -214,7 +223,10 @@ impl Agent {
             return;
         }
         match message.class {
-            Class::Request { username: Some(username), change: ChangeRequest::None } => {
+            Class::Request {
+                username: Some(username),
+                change: ChangeRequest::None,
+            } => {
                 self.handle_request(route, username, message, bytes, now);
             }
             Class::Response { .. } => self.handle_response(message, bytes, now),
@@ -258,14 +270,20 @@ impl Agent {
 
     /// Round-trip time of the way in use, once measured.
     pub fn rtt(&self) -> Option<Duration> {
-        self.selected.and_then(|route| self.proof(&route)).map(|proof| proof.rtt)
+        self.selected
+            .and_then(|route| self.proof(&route))
+            .map(|proof| proof.rtt)
     }
 
     /// Whether a further socket of ours is in use.
     pub fn uses_socket(&self, socket: SocketIndex) -> bool {
         let is_on = |route: &Route| matches!(route, Route::Direct { socket: used, .. } if *used == socket);
         let is_punching = self.punch.as_ref().is_some_and(|punch| punch.poll_timeout().is_some());
-        is_punching || self.paths.iter().any(|(route, path)| is_on(route) && path.proof.is_some())
+        is_punching
+            || self
+                .paths
+                .iter()
+                .any(|(route, path)| is_on(route) && path.proof.is_some())
     }
 
     fn proof(&self, route: &Route) -> Option<Proof> {
@@ -278,15 +296,22 @@ impl Agent {
             return;
         }
         if !self.paths.contains_key(&route) && self.paths.len() >= MAX_PATHS {
-            let hopeless = self.paths.iter().find(|(_, path)| path.proof.is_none() && !path.is_source);
-            let Some(hopeless) = hopeless.map(|(route, _)| *route) else { return };
+            let hopeless = self
+                .paths
+                .iter()
+                .find(|(_, path)| path.proof.is_none() && !path.is_source);
+            let Some(hopeless) = hopeless.map(|(route, _)| *route) else {
+                return;
+            };
             self.paths.remove(&hopeless);
         }
         self.paths.entry(route).or_default().restart(now);
     }
 
     fn handle_request(&mut self, route: Route, username: u64, message: &Stun, bytes: &[u8], now: Time) {
-        let Some(keys) = self.keys.iter().find(|keys| keys.theirs == username).copied() else { return };
+        let Some(keys) = self.keys.iter().find(|keys| keys.theirs == username).cloned() else {
+            return;
+        };
         if !message.verify(bytes, &keys.key) {
             return;
         }
@@ -309,7 +334,9 @@ impl Agent {
     }
 
     fn handle_response(&mut self, message: &Stun, bytes: &[u8], now: Time) {
-        let Some((route, sent)) = self.in_flight.get(&message.transaction).copied() else { return };
+        let Some((route, sent)) = self.in_flight.get(&message.transaction).copied() else {
+            return;
+        };
         if !self.keys.iter().any(|keys| message.verify(bytes, &keys.key)) {
             return;
         }
@@ -340,7 +367,9 @@ impl Agent {
     /// Takes the best proven path if it is worth leaving the present one for.
     fn select(&mut self) {
         let score = |(route, path): (&Route, &Path)| path.proof.map(|proof| (Score::new(route, proof.rtt), *route));
-        let Some((best, route)) = self.paths.iter().filter_map(score).min() else { return };
+        let Some((best, route)) = self.paths.iter().filter_map(score).min() else {
+            return;
+        };
         let current = self.selected.and_then(|current| {
             let proof = self.proof(&current)?;
             Some(Score::new(&current, proof.rtt))
@@ -389,7 +418,10 @@ impl Agent {
     /// The selected path has been silent too long: it must prove itself again.
     fn demote(&mut self, now: Time) {
         let Some(route) = self.selected else { return };
-        let had_proof = self.paths.get_mut(&route).is_some_and(|path| path.proof.take().is_some());
+        let had_proof = self
+            .paths
+            .get_mut(&route)
+            .is_some_and(|path| path.proof.take().is_some());
         if had_proof {
             for path in self.paths.values_mut().filter(|path| path.proof.is_none()) {
                 path.restart(now);
@@ -403,8 +435,12 @@ impl Agent {
     }
 
     fn send_due_probes(&mut self, now: Time) {
-        let due: Vec<Route> =
-            self.paths.iter().filter(|(_, path)| path.next_probe.is_some_and(|at| at <= now)).map(|(r, _)| *r).collect();
+        let due: Vec<Route> = self
+            .paths
+            .iter()
+            .filter(|(_, path)| path.next_probe.is_some_and(|at| at <= now))
+            .map(|(r, _)| *r)
+            .collect();
         for route in due {
             self.send_probe(route, now);
             let is_proven = self.proof(&route).is_some();
@@ -459,6 +495,8 @@ fn username(key: &ProbeKey, peer: &PeerId) -> u64 {
     mac.update(b"username");
     mac.update(peer.as_bytes());
     let digest: [u8; 32] = mac.finalize().into_bytes().into();
-    let (first, _) = digest.split_first_chunk::<8>().expect("a SHA-256 has more than eight bytes");
+    let (first, _) = digest
+        .split_first_chunk::<8>()
+        .expect("a SHA-256 has more than eight bytes");
     u64::from_be_bytes(*first)
 }

@@ -11,6 +11,7 @@
 
 mod agent;
 pub mod candidate;
+pub mod discovery;
 mod punch;
 mod route;
 

@@ -53,7 +53,11 @@ impl SendQueue {
             Class::Sound => &mut self.sound,
             Class::Picture => &mut self.pictures,
         };
-        line.push_back(Queued { packets, sent: 0, deadline });
+        line.push_back(Queued {
+            packets,
+            sent: 0,
+            deadline,
+        });
         if line.len() > MAX_QUEUED_FRAMES {
             let oldest = line.pop_front();
             self.note_dropped(oldest);
@@ -62,7 +66,9 @@ impl SendQueue {
 
     /// The next packet to send, its hop sequence set.
     pub fn poll(&mut self, now: Time) -> Option<Packet> {
-        let mut packet = self.next_of(Class::Sound, now).or_else(|| self.next_of(Class::Picture, now))?;
+        let mut packet = self
+            .next_of(Class::Sound, now)
+            .or_else(|| self.next_of(Class::Picture, now))?;
         packet.header.hop_sequence = self.hop_sequence;
         self.hop_sequence = self.hop_sequence.wrapping_add(1) & HOP_SEQUENCE_MASK;
         Some(packet)
@@ -103,7 +109,9 @@ impl SendQueue {
     }
 
     fn note_dropped(&mut self, queued: Option<Queued>) {
-        let Some(header) = queued.and_then(|queued| queued.packets.first().map(|packet| packet.header)) else { return };
+        let Some(header) = queued.and_then(|queued| queued.packets.first().map(|packet| packet.header)) else {
+            return;
+        };
         self.dropped_frames += 1;
         let dropped = self.dropped.entry(header.track).or_default();
         dropped.insert(header.frame);
@@ -115,12 +123,16 @@ impl SendQueue {
 
 impl Queued {
     fn needs_any(&self, dropped: &BTreeMap<TrackId, BTreeSet<FrameNumber>>) -> bool {
-        let Some(header) = self.packets.first().map(|packet| packet.header) else { return false };
+        let Some(header) = self.packets.first().map(|packet| packet.header) else {
+            return false;
+        };
         if header.kind == FrameKind::Key || header.needs == 0 {
             return false;
         }
         let needed = FrameNumber(header.frame.0.saturating_sub(u32::from(header.needs)));
-        dropped.get(&header.track).is_some_and(|dropped| dropped.contains(&needed))
+        dropped
+            .get(&header.track)
+            .is_some_and(|dropped| dropped.contains(&needed))
     }
 }
 
@@ -145,7 +157,9 @@ mod tests {
     }
 
     fn sent(queue: &mut SendQueue, now: Time) -> Vec<(u16, u32)> {
-        std::iter::from_fn(|| queue.poll(now)).map(|packet| (packet.header.track.0, packet.header.frame.0)).collect()
+        std::iter::from_fn(|| queue.poll(now))
+            .map(|packet| (packet.header.track.0, packet.header.frame.0))
+            .collect()
     }
 
     const SOON: Time = Time::from_millis(100);
@@ -203,7 +217,9 @@ mod tests {
     fn packets_of_a_hop_are_counted_without_gaps() {
         let mut queue = SendQueue::new();
         queue.push(frame(1, 0, 3000), Class::Picture, SOON);
-        let counted: Vec<u32> = std::iter::from_fn(|| queue.poll(SOON)).map(|p| p.header.hop_sequence).collect();
+        let counted: Vec<u32> = std::iter::from_fn(|| queue.poll(SOON))
+            .map(|p| p.header.hop_sequence)
+            .collect();
         assert_eq!(counted, [0, 1, 2]);
     }
 }

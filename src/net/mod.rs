@@ -1,0 +1,4 @@
+//! Sockets, tasks and the clock: the only layer that touches the world.
+
+pub mod identity;
+pub mod tls;

@@ -1,0 +1,446 @@
+//! One peer as one machine: what it is told by the rendezvous, what comes by its paths, what its person publishes.
+//!
+//! In: messages, datagrams, connection news, frames and the time. Out: [`Action`]s for the network, [`Transmit`]s that are
+//! not QUIC, media datagrams for each peer, and [`Event`]s for the person. Nothing is sent to a peer, and nothing of it is
+//! believed, before its membership tag is checked.
+
+mod event;
+mod peer;
+mod publish;
+mod relays;
+mod rendezvous;
+mod roster;
+mod stats;
+mod talk;
+mod watch;
+
+pub use event::{Action, Close, Event, NodeConfig, Party, PeerStats, Transmit};
+pub use talk::PublishError;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use rand_chacha::ChaCha8Rng;
+use rand_core::{RngCore, SeedableRng};
+
+use self::peer::{Link, Peer};
+use self::publish::Publication;
+use self::relays::Bindings;
+use self::rendezvous::{Rendezvous, Step};
+use self::watch::Watched;
+use crate::params::CONNECT_TIMEOUT;
+use crate::path::discovery::Discovery;
+use crate::path::{AgentEvent, PathKind, Policy, Route};
+use crate::units::{PeerId, SessionId, Time, TrackId};
+use crate::wire::control::{Candidate, RelayAddress};
+use crate::wire::stun::{self, Class};
+
+/// One peer of a room.
+#[derive(Debug)]
+pub struct Node {
+    config: NodeConfig,
+    rendezvous: Rendezvous,
+    rendezvous_address: SocketAddr,
+    is_tunnelled: bool,
+    /// Addresses of our own: interfaces and ports our router has opened.
+    local: Vec<Candidate>,
+    discovery: Option<Discovery>,
+    peers: BTreeMap<PeerId, Peer>,
+    sources: BTreeMap<Route, PeerId>,
+    publications: BTreeMap<TrackId, Publication>,
+    bindings: Bindings,
+    transmits: VecDeque<Transmit>,
+    actions: VecDeque<Action>,
+    events: VecDeque<Event>,
+    rng: ChaCha8Rng,
+}
+
+impl Node {
+    /// A node that is in no room yet. `rendezvous` is where its control connection goes.
+    pub fn new(config: NodeConfig, rendezvous: SocketAddr) -> Self {
+        let rng = ChaCha8Rng::seed_from_u64(config.seed);
+        Node {
+            config,
+            rendezvous: Rendezvous::new(),
+            rendezvous_address: rendezvous,
+            is_tunnelled: false,
+            local: Vec::new(),
+            discovery: None,
+            peers: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            publications: BTreeMap::new(),
+            bindings: Bindings::default(),
+            transmits: VecDeque::new(),
+            actions: VecDeque::new(),
+            events: VecDeque::new(),
+            rng,
+        }
+    }
+
+    /// Enters the room.
+    pub fn join(&mut self, now: Time) {
+        self.rendezvous.start(now);
+        self.handle_timeout(now);
+    }
+
+    /// The addresses of our own interfaces, and the ports our router opened for us, are these now. If they were others
+    /// before, every path must prove itself again.
+    pub fn handle_addresses(&mut self, local: Vec<Candidate>, now: Time) {
+        if self.local == local {
+            return;
+        }
+        let had_others = !std::mem::replace(&mut self.local, local).is_empty();
+        if had_others {
+            self.handle_network_change(now);
+        }
+        self.tell_reachability();
+    }
+
+    /// The network under us has changed: every path must prove itself again.
+    pub fn handle_network_change(&mut self, now: Time) {
+        self.actions.push_back(Action::Ping(Party::Rendezvous));
+        for peer in self.peers.values_mut() {
+            peer.agent.handle_network_change(now);
+        }
+        self.drain_agents(now);
+    }
+
+    /// Whether the rendezvous is reached by a TCP tunnel now, because UDP does not pass.
+    pub fn handle_tunnel(&mut self, is_tunnelled: bool, now: Time) {
+        if self.is_tunnelled != is_tunnelled {
+            self.is_tunnelled = is_tunnelled;
+            self.actions.push_back(Action::Ping(Party::Rendezvous));
+            let relayed = |peer: &Peer| peer.agent.selected().is_some_and(|route| !route.is_direct());
+            let peers: Vec<PeerId> = self
+                .peers
+                .iter()
+                .filter(|(_, p)| relayed(p))
+                .map(|(id, _)| *id)
+                .collect();
+            for peer in peers {
+                self.announce_path(peer);
+            }
+        }
+        self.handle_timeout(now);
+    }
+
+    /// A STUN message came by `route`, whose relay or address may belong to anybody.
+    pub fn handle_stun(&mut self, route: Route, bytes: &[u8], now: Time) {
+        let Ok(message) = stun::decode(bytes) else { return };
+        if let Some(discovery) = &mut self.discovery
+            && discovery.handle_response(&message)
+        {
+            self.tell_reachability();
+            return;
+        }
+        let is_for = |peer: &&mut Peer| match message.class {
+            Class::Request { username, .. } => username.is_some_and(|name| peer.agent.answers_to(name)),
+            Class::Response { .. } | Class::Error(_) => peer.agent.awaits(&message.transaction),
+        };
+        if let Some(peer) = self.peers.values_mut().find(is_for) {
+            peer.agent.handle_stun(route, &message, bytes, now);
+            self.drain_agents(now);
+        }
+    }
+
+    /// A relay said something other than DATA.
+    pub fn handle_relay(&mut self, from: RelayAddress, bytes: &[u8], now: Time) {
+        let (answer, bound) = self.bindings.handle_datagram(from, bytes);
+        self.transmits.extend(answer);
+        if let Some(session) = bound {
+            self.handle_bound(from, session, now);
+        }
+    }
+
+    /// Whose datagrams come by `route`, if anybody's.
+    pub fn source(&self, route: &Route) -> Option<PeerId> {
+        self.sources.get(route).copied()
+    }
+
+    /// The way to a peer, if one is known.
+    pub fn route_to(&self, peer: &PeerId) -> Option<Route> {
+        self.peers.get(peer).and_then(|peer| peer.agent.selected())
+    }
+
+    /// Whether a QUIC connection from this peer is to be accepted.
+    pub fn expects(&self, peer: &PeerId) -> bool {
+        self.peers.get(peer).is_some_and(|peer| peer.link != Link::Up)
+    }
+
+    /// Something of the peer's QUIC connection came by `route`.
+    pub fn handle_received(&mut self, peer: &PeerId, route: Route) {
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.agent.handle_received(route);
+        }
+    }
+
+    /// Something of the peer's QUIC connection was sent.
+    pub fn handle_sent(&mut self, peer: &PeerId, now: Time) {
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.agent.handle_sent(now);
+        }
+    }
+
+    /// The further sockets that were asked for are open.
+    pub fn handle_sockets_open(&mut self, peer: &PeerId, now: Time) {
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.agent.handle_sockets_open(now);
+        }
+        self.drain_agents(now);
+    }
+
+    /// Whether a further socket is still of use.
+    pub fn uses_socket(&self, socket: crate::path::SocketIndex) -> bool {
+        self.peers.values().any(|peer| peer.agent.uses_socket(socket))
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Time) {
+        match self.rendezvous.handle_timeout(now) {
+            Some(Step::Connect) => self.actions.push_back(Action::Connect(Party::Rendezvous)),
+            Some(Step::Abort) => self
+                .actions
+                .push_back(Action::Disconnect(Party::Rendezvous, Close::Timeout)),
+            Some(Step::Ask) => self.actions.push_back(Action::Ping(Party::Rendezvous)),
+            None => {}
+        }
+        if let Some(discovery) = &mut self.discovery {
+            let requests = discovery.handle_timeout(now);
+            self.transmits
+                .extend(requests.into_iter().map(|(to, bytes)| Transmit::To(to, bytes)));
+        }
+        let requests = self.bindings.handle_timeout(now);
+        self.transmits.extend(requests);
+        let ids: Vec<PeerId> = self.peers.keys().copied().collect();
+        for id in ids {
+            self.handle_peer_timeout(id, now);
+        }
+        self.drain_agents(now);
+    }
+
+    /// The next datagram of media for a peer, if any is due and its connection has room.
+    pub fn poll_datagram(&mut self, peer: &PeerId, now: Time) -> Option<Bytes> {
+        let peer = self.peers.get_mut(peer)?;
+        if peer.link != Link::Up {
+            return None;
+        }
+        let datagram = peer.queue.poll(now)?.encode();
+        peer.meter.handle_sent(datagram.len());
+        Some(datagram)
+    }
+
+    /// Peers for whom [`Self::poll_datagram`] may have something.
+    pub fn waiting_peers(&self) -> impl Iterator<Item = PeerId> {
+        self.peers
+            .iter()
+            .filter(|(_, peer)| peer.link == Link::Up && !peer.queue.is_empty())
+            .map(|(id, _)| *id)
+    }
+
+    /// The next thing to put on the wire that is not QUIC.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front()
+    }
+
+    /// The next thing the network is asked to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// What happened.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] is due.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        let of_peer = |peer: &Peer| {
+            let link = match peer.link {
+                Link::Down { retry } => self.may_open(peer).then_some(retry),
+                Link::Opening { since } => Some(since + CONNECT_TIMEOUT),
+                Link::Up => None,
+            };
+            [link, peer.agent.poll_timeout(), peer.watch.poll_timeout()]
+                .into_iter()
+                .flatten()
+                .min()
+        };
+        let peers = self.peers.values().filter_map(of_peer).min();
+        let discovery = self.discovery.as_ref().and_then(Discovery::poll_timeout);
+        [
+            peers,
+            discovery,
+            self.bindings.poll_timeout(),
+            self.rendezvous.poll_timeout(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// What has passed between us and each peer.
+    pub fn stats(&mut self, now: Time) -> BTreeMap<PeerId, PeerStats> {
+        let is_tunnelled = self.is_tunnelled;
+        let connected = self.peers.iter_mut().filter(|(_, peer)| peer.link == Link::Up);
+        connected
+            .map(|(id, peer)| {
+                peer.meter.handle_timeout(now);
+                let path = peer.agent.selected().map(|route| path_kind(&route, is_tunnelled));
+                (*id, peer.stats(path))
+            })
+            .collect()
+    }
+
+    fn handle_peer_timeout(&mut self, id: PeerId, now: Time) {
+        let Some(peer) = self.peers.get(&id) else { return };
+        match peer.link {
+            Link::Down { retry } if retry <= now && self.may_open(peer) => self.open(id, now),
+            Link::Opening { since } if now.since(since) >= CONNECT_TIMEOUT => {
+                self.actions
+                    .push_back(Action::Disconnect(Party::Peer(id), Close::Timeout));
+                self.set_down(id, now);
+            }
+            Link::Down { .. } | Link::Opening { .. } | Link::Up => {}
+        }
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.agent.handle_timeout(now);
+        self.drain_watch(id, now);
+    }
+
+    /// Whether the peer's connection can be opened by us now.
+    fn may_open(&self, peer: &Peer) -> bool {
+        peer.role == crate::wire::control::Role::Opens && peer.is_in_room && peer.agent.selected().is_some()
+    }
+
+    fn open(&mut self, id: PeerId, now: Time) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.link = Link::Opening { since: now };
+            self.actions.push_back(Action::Connect(Party::Peer(id)));
+        }
+    }
+
+    fn drain_watch(&mut self, id: PeerId, now: Time) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        for watched in peer.watch.drain(now) {
+            let event = match watched {
+                Watched::Frame(frame) => Event::Frame { peer: id, frame },
+                Watched::Lost(track, count) => Event::FramesLost { peer: id, track, count },
+                Watched::Ended(track) => {
+                    peer.meter.handle_pause();
+                    Event::TrackEnded { peer: id, track }
+                }
+                Watched::NeedsKey(track) => {
+                    let request = crate::wire::control::ToPeer::KeyFrameRequest { track };
+                    self.actions.push_back(talk::tell_peer(id, &request));
+                    continue;
+                }
+            };
+            self.events.push_back(event);
+        }
+    }
+
+    /// Carries what the agents want to the network and the person.
+    fn drain_agents(&mut self, now: Time) {
+        let ids: Vec<PeerId> = self.peers.keys().copied().collect();
+        for id in ids {
+            let Some(peer) = self.peers.get_mut(&id) else { continue };
+            while let Some((route, bytes)) = peer.agent.poll_transmit() {
+                self.transmits.push_back(Transmit::Via(route, bytes));
+            }
+            let events: Vec<AgentEvent> = std::iter::from_fn(|| peer.agent.poll_event()).collect();
+            for event in events {
+                self.handle_agent_event(id, event, now);
+            }
+        }
+    }
+
+    fn handle_agent_event(&mut self, id: PeerId, event: AgentEvent, now: Time) {
+        match event {
+            AgentEvent::Selected(_) => {
+                self.actions.push_back(Action::PathChanged(id));
+                self.announce_path(id);
+                if self
+                    .peers
+                    .get(&id)
+                    .is_some_and(|peer| peer.link == (Link::Down { retry: now }))
+                {
+                    self.handle_peer_timeout(id, now);
+                }
+            }
+            AgentEvent::Source(route) => {
+                self.sources.insert(route, id);
+            }
+            AgentEvent::OpenSockets(count) => self.actions.push_back(Action::OpenSockets(id, count)),
+            AgentEvent::Suspected => self.handle_suspicion(id, now),
+            AgentEvent::Silent => tracing::debug!(peer = ?id, "no way to the peer is known to work"),
+        }
+    }
+
+    /// What may have broken the path to a peer may have moved us for the rendezvous too: it learns so by hearing from us.
+    fn handle_suspicion(&mut self, id: PeerId, now: Time) {
+        self.actions.push_back(Action::Ping(Party::Rendezvous));
+        if let Some(peer) = self.peers.get(&id) {
+            for offer in peer
+                .offers
+                .iter()
+                .filter(|offer| offer.relay != RelayAddress::Rendezvous)
+            {
+                self.bindings.bind_if_idle(offer, now);
+            }
+        }
+    }
+
+    fn announce_path(&mut self, id: PeerId) {
+        let is_tunnelled = self.is_tunnelled;
+        let Some(peer) = self.peers.get(&id).filter(|peer| peer.link == Link::Up) else {
+            return;
+        };
+        let Some(route) = peer.agent.selected() else { return };
+        let remote = match route {
+            Route::Direct { remote, .. } => Some(remote),
+            Route::Relay { .. } => None,
+        };
+        let kind = path_kind(&route, is_tunnelled);
+        self.events.push_back(Event::Path {
+            peer: id,
+            kind,
+            remote,
+            rtt: peer.agent.rtt(),
+        });
+    }
+
+    fn handle_bound(&mut self, relay: RelayAddress, session: SessionId, now: Time) {
+        let route = Route::Relay { relay, session };
+        for peer in self.peers.values_mut() {
+            if peer
+                .offers
+                .iter()
+                .any(|offer| offer.session == session && offer.relay == relay)
+            {
+                peer.agent.add_relay(route, false, now);
+            }
+        }
+        self.handle_timeout(now);
+    }
+
+    fn may_go_direct(&self) -> bool {
+        self.config.policy != Policy::RelayOnly
+    }
+
+    fn next_seed(&mut self) -> u64 {
+        self.rng.next_u64()
+    }
+}
+
+/// What a person is told of a route.
+fn path_kind(route: &Route, is_tunnelled: bool) -> PathKind {
+    match route {
+        Route::Direct { .. } => PathKind::Direct,
+        Route::Relay {
+            relay: RelayAddress::Rendezvous,
+            ..
+        } if is_tunnelled => PathKind::Tunnelled,
+        Route::Relay { .. } => PathKind::Relayed,
+    }
+}

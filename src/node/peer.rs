@@ -1,0 +1,119 @@
+//! One peer as the node knows it: its place in the roster, the way to it, and what flows both ways.
+
+use std::collections::BTreeSet;
+
+use super::event::PeerStats;
+use super::stats::Meter;
+use super::watch::Watch;
+use crate::media::jitter::Playout;
+use crate::path::{Agent, AgentConfig, Keys, PathKind, Route};
+use crate::rate::queue::SendQueue;
+use crate::units::{Time, TrackId};
+use crate::wire::control::{Mapping, Member, Reachability, RelayOffer, Role};
+
+/// One peer.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) member: Member,
+    pub(super) role: Role,
+    pub(super) agent: Agent,
+    pub(super) link: Link,
+    pub(super) queue: SendQueue,
+    pub(super) meter: Meter,
+    pub(super) watch: Watch,
+    /// Whether the room's roster still has it.
+    pub(super) is_in_room: bool,
+    /// Tracks of ours it said it does not want, or wants though it takes none unasked.
+    pub(super) unlike_default: BTreeSet<TrackId>,
+    pub(super) is_same_clock: bool,
+    /// How its NAT maps.
+    pub(super) mapping: Mapping,
+    pub(super) reachability: Reachability,
+    pub(super) offers: Vec<RelayOffer>,
+    pub(super) was_announced: bool,
+}
+
+/// How far the QUIC connection is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Link {
+    /// To be opened at this time, if it is ours to open.
+    Down { retry: Time },
+    /// On its way since.
+    Opening { since: Time },
+    /// The other side has proven who it is.
+    Up,
+}
+
+impl Peer {
+    pub(super) fn new(
+        member: Member,
+        role: Role,
+        config: AgentConfig,
+        keys: Keys,
+        playout: Playout,
+        now: Time,
+    ) -> Self {
+        Peer {
+            member,
+            role,
+            agent: Agent::new(config, keys),
+            link: Link::Down { retry: now },
+            queue: SendQueue::new(),
+            meter: Meter::default(),
+            watch: Watch::new(playout),
+            is_in_room: true,
+            unlike_default: BTreeSet::new(),
+            is_same_clock: false,
+            mapping: Mapping::Unknown,
+            reachability: Reachability::default(),
+            offers: Vec::new(),
+            was_announced: false,
+        }
+    }
+
+    /// Whether it gets the frames of a track of ours.
+    pub(super) fn wants(&self, track: TrackId) -> bool {
+        self.member.receives != self.unlike_default.contains(&track)
+    }
+
+    /// It says whether it wants a track of ours.
+    pub(super) fn handle_want(&mut self, track: TrackId, wanted: bool) {
+        if wanted == self.member.receives {
+            self.unlike_default.remove(&track);
+        } else if self.unlike_default.len() < crate::params::MAX_TRACKS {
+            self.unlike_default.insert(track);
+        }
+    }
+
+    /// The connection is new: what was learned over the old one is gone.
+    pub(super) fn reset_flow(&mut self, playout: Playout) {
+        self.queue = SendQueue::new();
+        self.meter = Meter::default();
+        self.watch = Watch::new(playout);
+        self.unlike_default.clear();
+    }
+
+    pub(super) fn stats(&self, path: Option<PathKind>) -> PeerStats {
+        let (sent_bits, received_bits, loss) = self.meter.rates;
+        let (freezes, freeze_time) = self.watch.freezes();
+        PeerStats {
+            name: self.member.name.to_string(),
+            path,
+            is_ipv6: self.agent.selected().and_then(|route| match route {
+                Route::Direct { remote, .. } => Some(remote.is_ipv6()),
+                Route::Relay { .. } => None,
+            }),
+            rtt: self.agent.rtt(),
+            sent_bits,
+            received_bits,
+            loss,
+            frames: self.watch.frames,
+            frames_lost: self.watch.frames_lost,
+            frames_dropped: self.queue.dropped_frames(),
+            freezes,
+            freeze_time,
+            longest_gap: self.meter.longest_gap,
+            jitter_delay: self.watch.jitter_delay(),
+        }
+    }
+}

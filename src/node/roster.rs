@@ -1,0 +1,257 @@
+//! What the rendezvous says: who is in the room, where they are, who has gone.
+
+use std::net::SocketAddr;
+
+use super::event::{Action, Close, Event, Party};
+use super::peer::{Link, Peer};
+use super::{Node, talk};
+use crate::params::MAX_ROOM_MEMBERS;
+use crate::path::candidate::{Vantage, probeable};
+use crate::path::discovery::Discovery;
+use crate::path::{AgentConfig, Keys, Route};
+use crate::units::{PeerId, Time};
+use crate::wire::codec::{self, CodecError};
+use crate::wire::control::{
+    FromRendezvous, Hello, Introduction, LeftReason, Mapping, Reachability, RelayAddress, ToRendezvous,
+};
+
+impl Node {
+    /// The control connection is up: we ask to be let in.
+    pub fn handle_rendezvous_connected(&mut self, now: Time) {
+        self.rendezvous.handle_connected(now);
+        let hello = Hello {
+            room: self.config.secret.room_id(),
+            tag: self.config.secret.tag(&self.config.id),
+            name: self.config.name.clone(),
+            instance: self.config.instance,
+            receives: self.config.receives,
+            reachability: self.reachability(),
+        };
+        self.actions
+            .push_back(talk::tell_rendezvous(&ToRendezvous::Hello(hello)));
+    }
+
+    /// Something came from the rendezvous.
+    pub fn handle_rendezvous_received(&mut self, now: Time) {
+        self.rendezvous.handle_received(now);
+    }
+
+    /// The control connection is gone, or did not come about; `reason` is for the person.
+    pub fn handle_rendezvous_closed(&mut self, reason: String, now: Time) {
+        self.rendezvous.handle_closed(now);
+        self.events.push_back(Event::RendezvousLost { reason });
+        self.handle_timeout(now);
+    }
+
+    /// A message of the rendezvous.
+    ///
+    /// # Errors
+    /// When it does not decode; the connection is of no more use then.
+    pub fn handle_rendezvous_message(&mut self, body: &[u8], now: Time) -> Result<(), CodecError> {
+        let message: FromRendezvous = codec::decode(body)?;
+        if let Err(error) = message.check() {
+            self.events.push_back(Event::Trouble {
+                peer: None,
+                message: format!("from the rendezvous: {error}"),
+            });
+            return Ok(());
+        }
+        match message {
+            FromRendezvous::Welcome {
+                observed,
+                stun_alternate,
+            } => self.handle_welcome(observed, stun_alternate, now),
+            FromRendezvous::Introduction(introduction) => self.handle_introduction(*introduction, now),
+            FromRendezvous::Candidates { peer, reachability } => self.handle_candidates(peer, reachability, now),
+            FromRendezvous::Left { peer, reason } => self.handle_left(peer, reason, now),
+            FromRendezvous::Draining => {
+                let reason = "the rendezvous goes down for a moment".to_owned();
+                self.events.push_back(Event::RendezvousLost { reason });
+            }
+        }
+        self.handle_timeout(now);
+        Ok(())
+    }
+
+    /// Leaves the room: everybody is told.
+    pub fn leave(&mut self, now: Time) {
+        if self.rendezvous.is_connected() {
+            self.actions.push_back(talk::tell_rendezvous(&ToRendezvous::Leave));
+        }
+        self.rendezvous.stop();
+        let peers: Vec<PeerId> = self.peers.keys().copied().collect();
+        for peer in peers {
+            self.actions
+                .push_back(Action::Disconnect(Party::Peer(peer), Close::Leaving));
+            self.forget(peer);
+        }
+        self.actions
+            .push_back(Action::Disconnect(Party::Rendezvous, Close::Leaving));
+        self.handle_timeout(now);
+    }
+
+    fn handle_welcome(&mut self, observed: SocketAddr, stun_alternate: Option<SocketAddr>, now: Time) {
+        self.rendezvous.handle_welcome(observed);
+        let alternate =
+            stun_alternate.filter(|_| self.may_go_direct() && !self.is_tunnelled && self.discovery.is_none());
+        if let Some(alternate) = alternate {
+            let seed = self.next_seed();
+            self.discovery = Some(Discovery::new(self.rendezvous_address, alternate, seed, now));
+        }
+        self.events.push_back(Event::Joined { observed });
+    }
+
+    fn handle_introduction(&mut self, introduction: Introduction, now: Time) {
+        let member = &introduction.peer;
+        let id = member.id;
+        if id == self.config.id || !self.config.secret.check(&id, &member.tag) {
+            let message = format!("{} does not hold the room's secret and is ignored", member.name);
+            self.events.push_back(Event::Trouble {
+                peer: Some(id),
+                message,
+            });
+            return;
+        }
+        if self
+            .peers
+            .get(&id)
+            .is_some_and(|peer| peer.member.instance != member.instance)
+        {
+            self.actions
+                .push_back(Action::Disconnect(Party::Peer(id), Close::Replaced));
+            self.handle_gone(id, LeftReason::Lost);
+        }
+        if !self.peers.contains_key(&id) && self.peers.len() >= MAX_ROOM_MEMBERS {
+            let message = format!(
+                "the room has more than {MAX_ROOM_MEMBERS} members; {} is ignored",
+                member.name
+            );
+            self.events.push_back(Event::Trouble {
+                peer: Some(id),
+                message,
+            });
+            return;
+        }
+        self.meet(introduction, now);
+        self.want_key_frames(now);
+    }
+
+    /// Takes what an introduction says, be the peer new or known.
+    fn meet(&mut self, introduction: Introduction, now: Time) {
+        let Introduction {
+            peer: member,
+            pair,
+            role,
+            reachability,
+            relays,
+        } = introduction;
+        let id = member.id;
+        let keys = Keys::new(&self.config.secret, &pair, &self.config.id, &id);
+        let config = AgentConfig {
+            policy: self.config.policy,
+            may_gamble: self.config.may_gamble,
+            seed: self.next_seed(),
+        };
+        let playout = self.config.playout;
+        let peer = self
+            .peers
+            .entry(id)
+            .and_modify(|peer| peer.agent.rekey(keys.clone()))
+            .or_insert_with(|| Peer::new(member.clone(), role, config, keys.clone(), playout, now));
+        if peer.link != Link::Up {
+            peer.role = role;
+            peer.link = Link::Down { retry: now };
+        }
+        peer.member = member;
+        peer.is_in_room = true;
+        peer.agent.keep_relays(|route| {
+            relays.iter().any(|offer| {
+                *route
+                    == Route::Relay {
+                        relay: offer.relay,
+                        session: offer.session,
+                    }
+            })
+        });
+        self.sources.retain(|route, source| *source != id || route.is_direct());
+        for offer in &relays {
+            let route = Route::Relay {
+                relay: offer.relay,
+                session: offer.session,
+            };
+            match offer.relay {
+                RelayAddress::Rendezvous => peer.agent.add_relay(route, true, now),
+                RelayAddress::Standalone(_) => self.bindings.bind(offer, now),
+            }
+        }
+        peer.offers = relays;
+        self.handle_candidates(id, reachability, now);
+    }
+
+    fn handle_candidates(&mut self, id: PeerId, reachability: Reachability, now: Time) {
+        let Some(observed) = self.rendezvous.observed else {
+            return;
+        };
+        let ours = self.mapping();
+        let vantage = Vantage {
+            ours: observed,
+            rendezvous: self.rendezvous_address,
+        };
+        let may_go_direct = self.may_go_direct();
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.mapping = reachability.mapping;
+        if may_go_direct {
+            let candidates = probeable(&reachability, &vantage);
+            peer.agent.probe(&candidates, ours, reachability.mapping, now);
+        }
+        peer.reachability = reachability;
+    }
+
+    fn handle_left(&mut self, id: PeerId, reason: LeftReason, _now: Time) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.is_in_room = false;
+        let goes_on = reason == LeftReason::Lost && peer.link == Link::Up;
+        if !goes_on {
+            self.actions
+                .push_back(Action::Disconnect(Party::Peer(id), Close::Leaving));
+            self.handle_gone(id, reason);
+        }
+    }
+
+    /// The peer is gone for good.
+    pub(super) fn handle_gone(&mut self, id: PeerId, reason: LeftReason) {
+        if self.forget(id).is_some_and(|peer| peer.was_announced) {
+            self.events.push_back(Event::PeerLeft { peer: id, reason });
+        }
+    }
+
+    fn forget(&mut self, id: PeerId) -> Option<Peer> {
+        self.sources.retain(|_, source| *source != id);
+        self.peers.remove(&id)
+    }
+
+    /// Tells the rendezvous, and through it everybody, where we may be reached now.
+    pub(super) fn tell_reachability(&mut self) {
+        if self.rendezvous.is_connected() && self.rendezvous.observed.is_some() {
+            let message = ToRendezvous::Candidates(self.reachability());
+            self.actions.push_back(talk::tell_rendezvous(&message));
+        }
+    }
+
+    fn reachability(&self) -> Reachability {
+        let candidates = if self.may_go_direct() {
+            self.local.clone()
+        } else {
+            Vec::new()
+        };
+        Reachability {
+            candidates,
+            relay_only: !self.may_go_direct(),
+            mapping: self.mapping(),
+        }
+    }
+
+    fn mapping(&self) -> Mapping {
+        self.discovery.as_ref().map_or(Mapping::Unknown, Discovery::mapping)
+    }
+}

@@ -1,0 +1,169 @@
+//! Counters of one peer connection, and the rates of the last second.
+
+use std::time::Duration;
+
+use crate::params::{FREEZE_FACTOR, FREEZE_MARGIN, STATS_INTERVAL};
+use crate::units::Time;
+use crate::wire::packet::HOP_SEQUENCE_MASK;
+
+/// Counts what is sent and received.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    began: Option<Time>,
+    sent: u64,
+    received: u64,
+    hops: HopCounter,
+    last_packet: Option<Time>,
+    /// Bits sent, bits received and loss of the last whole interval.
+    pub(super) rates: (u64, u64, f64),
+    pub(super) longest_gap: Duration,
+}
+
+impl Meter {
+    pub(super) fn handle_sent(&mut self, bytes: usize) {
+        self.sent += bytes as u64;
+    }
+
+    pub(super) fn handle_received(&mut self, bytes: usize, hop_sequence: u32, now: Time) {
+        self.received += bytes as u64;
+        self.hops.handle(hop_sequence);
+        if let Some(last) = self.last_packet {
+            self.longest_gap = self.longest_gap.max(now.since(last));
+        }
+        self.last_packet = Some(now);
+    }
+
+    /// The peer has paused or ended what it sends: the silence that follows is no gap.
+    pub(super) fn handle_pause(&mut self) {
+        self.last_packet = None;
+    }
+
+    /// Closes the interval if it is over.
+    pub(super) fn handle_timeout(&mut self, now: Time) {
+        let began = *self.began.get_or_insert(now);
+        let span = now.since(began);
+        if span < STATS_INTERVAL {
+            return;
+        }
+        let bits = |bytes: u64| crate::units::Bitrate::of(bytes, span).as_bits();
+        self.rates = (bits(self.sent), bits(self.received), self.hops.take_loss());
+        (self.sent, self.received) = (0, 0);
+        self.began = Some(now);
+    }
+}
+
+/// Tells from gaps in the hop sequence how much was lost.
+#[derive(Debug, Default)]
+struct HopCounter {
+    /// Highest sequence number seen, unwrapped.
+    highest: Option<u64>,
+    /// Highest at the end of the last interval.
+    before: Option<u64>,
+    received: u64,
+}
+
+impl HopCounter {
+    fn handle(&mut self, sequence: u32) {
+        let unwrapped = match self.highest {
+            None => u64::from(sequence) + u64::from(HOP_SEQUENCE_MASK) + 1,
+            Some(highest) => unwrap(highest, sequence),
+        };
+        self.before.get_or_insert(unwrapped - 1);
+        self.highest = Some(self.highest.map_or(unwrapped, |highest| highest.max(unwrapped)));
+        self.received += 1;
+    }
+
+    fn take_loss(&mut self) -> f64 {
+        let (Some(highest), Some(before)) = (self.highest, self.before) else {
+            return 0.0;
+        };
+        let expected = highest.saturating_sub(before);
+        let lost = expected.saturating_sub(self.received);
+        self.before = Some(highest);
+        self.received = 0;
+        if expected == 0 {
+            0.0
+        } else {
+            lost as f64 / expected as f64
+        }
+    }
+}
+
+/// The number nearest to `highest` whose low 24 bits are `sequence`.
+fn unwrap(highest: u64, sequence: u32) -> u64 {
+    let span = u64::from(HOP_SEQUENCE_MASK) + 1;
+    let candidate = (highest & !(span - 1)) | u64::from(sequence);
+    if candidate + span / 2 < highest {
+        candidate + span
+    } else if candidate > highest + span / 2 {
+        candidate.saturating_sub(span)
+    } else {
+        candidate
+    }
+}
+
+/// Finds the moments at which pictures stand still, as `freezeCount` of WebRTC's statistics does: a picture came later
+/// than three times the usual distance, or 150 ms beyond it, whichever is longer.
+#[derive(Debug, Default)]
+pub(super) struct FreezeMeter {
+    last: Option<Time>,
+    average: Duration,
+    pub(super) freezes: u64,
+    pub(super) freeze_time: Duration,
+}
+
+impl FreezeMeter {
+    pub(super) fn handle_picture(&mut self, now: Time) {
+        if let Some(last) = self.last.replace(now) {
+            let gap = now.since(last);
+            let limit = (self.average * FREEZE_FACTOR).max(self.average + FREEZE_MARGIN);
+            if !self.average.is_zero() && gap > limit {
+                self.freezes += 1;
+                self.freeze_time += gap - self.average;
+                return;
+            }
+            self.average = if self.average.is_zero() {
+                gap
+            } else {
+                (self.average * 29 + gap) / 30
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_in_the_sequence_was_lost() {
+        let mut meter = Meter::default();
+        meter.handle_timeout(Time::ZERO);
+        for sequence in [0, 1, 3, 2, 7, 8, 9] {
+            meter.handle_received(100, sequence, Time::ZERO);
+        }
+        meter.handle_timeout(Time::from_millis(1000));
+        assert_eq!(meter.rates, (0, 5600, 0.3));
+    }
+
+    #[test]
+    fn the_sequence_may_wrap() {
+        let mut hops = HopCounter::default();
+        for sequence in [HOP_SEQUENCE_MASK - 1, HOP_SEQUENCE_MASK, 0, 2] {
+            hops.handle(sequence);
+        }
+        assert!((hops.take_loss() - 0.2).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_picture_that_comes_late_is_a_freeze() {
+        let mut meter = FreezeMeter::default();
+        for millis in [0, 33, 66, 100, 133, 166] {
+            meter.handle_picture(Time::from_millis(millis));
+        }
+        assert_eq!(meter.freezes, 0);
+        meter.handle_picture(Time::from_millis(666));
+        assert_eq!(meter.freezes, 1);
+        assert!(meter.freeze_time > Duration::from_millis(400));
+    }
+}
