@@ -267,3 +267,50 @@ pub const PEER_RETRY: Duration = Duration::from_millis(500);
 
 /// Members of one room a peer deals with: what a full mesh, where everybody sends to everybody, can bear and more.
 pub const MAX_ROOM_MEMBERS: usize = 32;
+
+// ── The way to the rendezvous ───────────────────────────────────────────────────────────────────
+
+/// Silence after which the rendezvous is asked by STUN whether UDP passes, and how often.
+pub const UPLINK_ASK: Duration = Duration::from_millis(400);
+
+/// Silence after which a tunnel is opened: three questions unanswered.
+pub const TUNNEL_AFTER: Duration = Duration::from_millis(1300);
+
+/// Time between two attempts to open a tunnel.
+pub const TUNNEL_RETRY: Duration = Duration::from_secs(3);
+
+/// How often UDP is asked again while the tunnel is in use.
+pub const UDP_RETRY: Duration = Duration::from_secs(10);
+
+/// How long a relay token lets its bearer bind an address: as long as the longest call.
+pub const RELAY_TOKEN_LIFE_S: u64 = 24 * 3600;
+
+// ── QUIC ────────────────────────────────────────────────────────────────────────────────────────
+
+/// Silence after which a connection is dead: what an address change, a lift or a tunnel on a train takes.
+pub const QUIC_IDLE: Duration = Duration::from_secs(30);
+
+/// How often an idle connection speaks.
+pub const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// Round-trip time assumed of a new connection: lost first packets are repeated after about twice of it.
+pub const QUIC_INITIAL_RTT: Duration = Duration::from_millis(150);
+
+/// Largest UDP payload on any path: Ethernet's 1500 less IPv6 and UDP, less the relay's header.
+pub const MAX_UDP_PAYLOAD: u16 = 1452 - 8;
+
+/// Packets by which others may overtake one before it counts as lost: a change of path reorders more than QUIC's 3 allow.
+pub const PACKET_THRESHOLD: u32 = 10;
+
+/// Datagrams handed to QUIC at a time: enough for one call to the kernel, little enough that what waits inside QUIC, behind
+/// the queue with its deadlines, is no queue of its own.
+pub const QUIC_DATAGRAM_BATCH: usize = 4;
+
+/// Bytes of datagrams QUIC may hold: a batch, with room to spare.
+pub const QUIC_DATAGRAM_BUFFER: usize = 16 * 1024;
+
+/// Bytes of one control stream that may be on their way.
+pub const CONTROL_STREAM_WINDOW: u32 = 64 * 1024;
+
+/// Bytes of control messages that may wait for a peer that does not read them: it is cut off then.
+pub const MAX_CONTROL_BACKLOG: usize = 256 * 1024;

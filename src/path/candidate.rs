@@ -5,7 +5,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::wire::control::{Candidate, Reachability};
+use super::synthetic::is_synthetic;
+use crate::wire::control::{Candidate, CandidateKind, Reachability};
 
 /// What decides which of a peer's candidates are probed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -24,7 +25,7 @@ pub fn probeable(theirs: &Reachability, vantage: &Vantage) -> Vec<Candidate> {
     let ours = canonical(vantage.ours).ip();
     let shares_network = theirs.candidates.iter().any(|candidate| {
         let seen = canonical(candidate.address).ip();
-        let is_vouched = candidate.kind == crate::wire::control::CandidateKind::Reflexive;
+        let is_vouched = candidate.kind == CandidateKind::Reflexive;
         is_vouched && (seen == ours || is_local(seen) && is_local(ours) && is_loopback(seen) == is_loopback(ours))
     });
     let mut kept: Vec<Candidate> = Vec::new();
@@ -43,7 +44,7 @@ pub fn probeable(theirs: &Reachability, vantage: &Vantage) -> Vec<Candidate> {
 
 fn may_probe(address: SocketAddr, shares_network: bool, vantage: &Vantage) -> bool {
     let ip = address.ip();
-    if address.port() == 0 || address == canonical(vantage.rendezvous) || is_never_a_peer(ip) {
+    if address.port() == 0 || address == canonical(vantage.rendezvous) || is_never_a_peer(ip) || is_synthetic(ip) {
         return false;
     }
     if is_loopback(ip) {
@@ -112,7 +113,6 @@ fn is_local(ip: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::control::CandidateKind;
     use proptest::prelude::*;
 
     fn vantage(ours: &str) -> Vantage {

@@ -14,6 +14,8 @@ pub mod candidate;
 pub mod discovery;
 mod punch;
 mod route;
+pub mod synthetic;
+pub mod uplink;
 
 pub use agent::{Agent, AgentConfig, AgentEvent, Keys};
 pub use route::{PathKind, Policy, Route, SocketIndex};
