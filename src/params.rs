@@ -70,3 +70,41 @@ pub const MAX_CERTIFICATE_LEN: usize = 1024;
 
 /// Longest key file in bytes that is even looked at: ours have about 120.
 pub const MAX_KEY_FILE_LEN: u64 = 16 * 1024;
+
+// ── Tunnel ──────────────────────────────────────────────────────────────────────────────────────
+
+/// Where on the web server the tunnel is.
+pub const TUNNEL_PATH: &str = "/meipo";
+
+/// Longest datagram in a tunnel in bytes: none of ours is longer on Ethernet either.
+pub const TUNNEL_DATAGRAM_LEN: usize = 1500;
+
+/// How long a datagram may wait for the tunnel: older sound is not worth playing (ITU-T G.114).
+pub const TUNNEL_QUEUE: Duration = Duration::from_millis(150);
+
+/// Bytes that may wait for one tunnel: [`TUNNEL_QUEUE`] at 14 Mbit/s, and a bound on memory.
+pub const TUNNEL_QUEUE_LEN: usize = 256 * 1024;
+
+/// Bytes the kernel may hold that are not yet sent: what lies there cannot be dropped any more.
+pub const TUNNEL_UNSENT: u32 = 16 * 1024;
+
+/// Bytes of buffer for each direction of a tunnel: ten datagrams; thousands of tunnels must fit into memory.
+pub const TUNNEL_BUFFER_LEN: usize = 16 * 1024;
+
+/// How long a tunnel may take from the first TCP packet until it carries datagrams.
+pub const TUNNEL_HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// How long a tunnel lives without a datagram from the other side: twice the idle time of the QUIC inside.
+pub const TUNNEL_IDLE: Duration = Duration::from_secs(60);
+
+/// Tunnels at the same time: one for each peer of a full rendezvous.
+pub const TUNNELS: usize = 1000;
+
+/// Tunnels from one IPv4 address or one IPv6 /56: an office behind one NAT.
+pub const TUNNELS_PER_ADDRESS: usize = 8;
+
+/// Received datagrams of all tunnels that may wait for the driver.
+pub const TUNNEL_BACKLOG: usize = 256;
+
+/// Longest HTTP request head in bytes: browsers with many cookies stay below.
+pub const HTTP_HEAD_LEN: usize = 4096;
