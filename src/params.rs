@@ -68,8 +68,8 @@ pub const TUNNEL_ALPN: &[u8] = b"http/1.1";
 /// Longest certificate in bytes that is even looked at: ours have about 195.
 pub const MAX_CERTIFICATE_LEN: usize = 1024;
 
-/// Longest key file in bytes that is even looked at: ours have about 120.
-pub const MAX_KEY_FILE_LEN: u64 = 16 * 1024;
+/// Longest file with a key in bytes that is even looked at: ours have about 120.
+pub const MAX_SECRET_FILE_LEN: u64 = 16 * 1024;
 
 // ── Tunnel ──────────────────────────────────────────────────────────────────────────────────────
 

@@ -1,5 +1,6 @@
 //! Sockets, tasks and the clock: the only layer that touches the world.
 
 pub mod identity;
+pub mod secret_file;
 pub mod tls;
 pub mod tunnel;
