@@ -1,6 +1,7 @@
 //! meipo: a peer-to-peer media mesh.
 
 pub mod bucket;
+pub mod limits;
 pub mod link;
 pub mod media;
 #[cfg(feature = "net")]

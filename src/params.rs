@@ -108,3 +108,51 @@ pub const TUNNEL_BACKLOG: usize = 256;
 
 /// Longest HTTP request head in bytes: browsers with many cookies stay below.
 pub const HTTP_HEAD_LEN: usize = 4096;
+
+// ── Limits of a rendezvous ──────────────────────────────────────────────────────────────────────
+// Defaults; an operator may change each of them.
+
+/// Peers at the same time.
+pub const PEERS: usize = 1000;
+
+/// Peers from one IPv4 address or one IPv6 /56: a family or a small office behind one NAT.
+pub const PEERS_PER_ADDRESS: usize = 8;
+
+/// Peers in one room: with more, forwarding by peers has to come first.
+pub const PEERS_PER_ROOM: usize = 32;
+
+/// Rooms at the same time: half as many as peers, since nobody talks alone.
+pub const ROOMS: usize = 500;
+
+/// Longest name of a peer in bytes: a line of text for people.
+pub const NAME_LEN: usize = 64;
+
+/// Longest control message in bytes: eight tracks with their descriptions.
+pub const CONTROL_MESSAGE_LEN: usize = 16 * 1024;
+
+/// Control messages a second from one peer, on average: a person who types, and the machine's own.
+pub const MESSAGES_PER_SECOND: u64 = 5;
+
+/// Control messages at once from one peer: everything there is to say after joining.
+pub const MESSAGE_BURST: u64 = 20;
+
+/// Handshakes a minute from one IPv4 address or one IPv6 /56: each costs the server 1 ms of CPU.
+pub const HANDSHAKES_PER_MINUTE: u64 = 30;
+
+/// Handshakes at the same time before newcomers have to prove their address first (QUIC Retry).
+pub const HANDSHAKES_UNPROVEN: usize = 64;
+
+/// Handshakes at the same time before newcomers are ignored.
+pub const HANDSHAKES: usize = 1024;
+
+/// Bytes that may wait for one peer, the oldest dropped first.
+pub const QUEUE_LEN: usize = 64 * 1024;
+
+/// How long they may wait.
+pub const QUEUE: Duration = Duration::from_millis(100);
+
+/// How long a peer may take from the handshake to its first message.
+pub const HELLO: Duration = Duration::from_secs(5);
+
+/// How long a peer lives without a packet from it.
+pub const IDLE: Duration = Duration::from_secs(30);
