@@ -77,6 +77,8 @@ pub struct Introducer {
     actions: VecDeque<Action>,
     stats: IntroducerStats,
     rng: ChaCha20Rng,
+    /// Seconds since 1970 until which the tokens made now are good.
+    token_expiry: u64,
 }
 
 #[derive(Debug)]
@@ -116,6 +118,7 @@ impl Introducer {
             actions: VecDeque::new(),
             stats: IntroducerStats::default(),
             rng: ChaCha20Rng::from_seed(seed),
+            token_expiry: 0,
         }
     }
 
@@ -157,8 +160,9 @@ impl Introducer {
         }
     }
 
-    /// A message; `body` as the stream delivered it.
-    pub fn handle_message(&mut self, id: ConnectionId, body: &[u8], now: Time) {
+    /// A message; `body` as the stream delivered it. `now_unix_s`: seconds since 1970.
+    pub fn handle_message(&mut self, id: ConnectionId, body: &[u8], now: Time, now_unix_s: u64) {
+        self.token_expiry = now_unix_s + RELAY_TOKEN_LIFE_S;
         let Some(connection) = self.connections.get_mut(&id) else { return };
         if !connection.messages.take(1, now) {
             self.stats.limited += 1;
@@ -190,7 +194,8 @@ impl Introducer {
         for id in late {
             self.close(id, Close::Timeout, format!("no hello within {span:?}"));
         }
-        self.hellos.retain(|_, bucket| !bucket.is_full(now));
+        let full = self.limits.handshakes_per_minute * 60;
+        self.hellos.retain(|_, bucket| !bucket.holds(full, now));
     }
 
     /// When [`Self::handle_timeout`] is due.
@@ -231,9 +236,10 @@ impl Introducer {
         if connection.room.is_some() {
             return self.close_malformed(id, "a second hello".to_owned());
         }
-        let (rate, burst) = (self.limits.handshakes_per_minute, self.limits.handshakes_per_minute);
-        let bucket = self.hellos.entry(ip).or_insert_with(|| Bucket::per_minute(rate, burst, now));
-        if !bucket.take(1, now) {
+        let rate = self.limits.handshakes_per_minute;
+        // A bucket counts by the second: sixty of its units are one join.
+        let bucket = self.hellos.entry(ip).or_insert_with(|| Bucket::new(rate, rate * 60, now));
+        if !bucket.take(60, now) {
             return self.refuse(id, format!("more than {rate} joins a minute from {ip}; try again in a minute"));
         }
         if !self.rooms.contains_key(&hello.room) && self.rooms.len() >= self.limits.rooms {
@@ -295,9 +301,10 @@ impl Introducer {
         let own = self.relays.own.clone().map(|key| (RelayAddress::Rendezvous, key));
         let others = self.relays.others.iter().map(|(at, key)| (RelayAddress::Standalone(*at), key.clone()));
         let relays: Vec<_> = own.into_iter().chain(others).collect();
+        let expiry = self.token_expiry;
         let offers: Vec<PairOffer> = relays
             .into_iter()
-            .map(|(relay, key)| PairOffer { relay, key, session: SessionId(self.rng.next_u32()) })
+            .map(|(relay, key)| PairOffer { relay, key, session: SessionId(self.rng.next_u32()), expiry })
             .collect();
         for offer in offers.iter().filter(|offer| offer.relay == RelayAddress::Rendezvous) {
             for (peer, side) in [(first, Side::First), (second, Side::Second)] {
@@ -423,11 +430,12 @@ struct PairOffer {
     relay: RelayAddress,
     key: RelayKey,
     session: SessionId,
+    expiry: u64,
 }
 
 impl PairOffer {
     fn for_side(&self, side: Side) -> RelayOffer {
-        let token = self.key.token(self.session, side, RELAY_TOKEN_LIFE_S);
+        let token = self.key.token(self.session, side, self.expiry);
         RelayOffer { relay: self.relay, session: self.session, token }
     }
 }

@@ -1,6 +1,8 @@
 //! meipo: a peer-to-peer media mesh.
 
 pub mod bucket;
+pub mod introducer;
+pub mod limits;
 pub mod link;
 pub mod media;
 #[cfg(feature = "net")]

@@ -314,3 +314,95 @@ pub const CONTROL_STREAM_WINDOW: u32 = 64 * 1024;
 
 /// Bytes of control messages that may wait for a peer that does not read them: it is cut off then.
 pub const MAX_CONTROL_BACKLOG: usize = 256 * 1024;
+
+/// Longest file with a key in bytes that is even looked at: ours have about 120.
+pub const MAX_SECRET_FILE_LEN: u64 = 16 * 1024;
+
+// ── Tunnel ──────────────────────────────────────────────────────────────────────────────────────
+
+/// Where on the web server the tunnel is.
+pub const TUNNEL_PATH: &str = "/meipo";
+
+/// Longest datagram in a tunnel in bytes: none of ours is longer on Ethernet either.
+pub const TUNNEL_DATAGRAM_LEN: usize = 1500;
+
+/// How long a datagram may wait for the tunnel: older sound is not worth playing (ITU-T G.114).
+pub const TUNNEL_QUEUE: Duration = Duration::from_millis(150);
+
+/// Bytes that may wait for one tunnel: [`TUNNEL_QUEUE`] at 14 Mbit/s, and a bound on memory.
+pub const TUNNEL_QUEUE_LEN: usize = 256 * 1024;
+
+/// Bytes the kernel may hold that are not yet sent: what lies there cannot be dropped any more.
+pub const TUNNEL_UNSENT: u32 = 16 * 1024;
+
+/// Bytes of buffer for each direction of a tunnel: ten datagrams; thousands of tunnels must fit into memory.
+pub const TUNNEL_BUFFER_LEN: usize = 16 * 1024;
+
+/// How long a tunnel may take from the first TCP packet until it carries datagrams.
+pub const TUNNEL_HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// How long a tunnel lives without a datagram from the other side: twice the idle time of the QUIC inside.
+pub const TUNNEL_IDLE: Duration = Duration::from_secs(60);
+
+/// Tunnels at the same time: one for each peer of a full rendezvous.
+pub const TUNNELS: usize = 1000;
+
+/// Tunnels from one IPv4 address or one IPv6 /56: an office behind one NAT.
+pub const TUNNELS_PER_ADDRESS: usize = 8;
+
+/// Received datagrams of all tunnels that may wait for the driver.
+pub const TUNNEL_BACKLOG: usize = 256;
+
+/// Longest HTTP request head in bytes: browsers with many cookies stay below.
+pub const HTTP_HEAD_LEN: usize = 4096;
+
+// ── Limits of a rendezvous ──────────────────────────────────────────────────────────────────────
+// Defaults; an operator may change each of them.
+
+/// Peers at the same time.
+pub const PEERS: usize = 1000;
+
+/// Peers from one IPv4 address or one IPv6 /56: a family or a small office behind one NAT.
+pub const PEERS_PER_ADDRESS: usize = 8;
+
+/// Peers in one room: with more, forwarding by peers has to come first.
+pub const PEERS_PER_ROOM: usize = 32;
+
+/// Rooms at the same time: half as many as peers, since nobody talks alone.
+pub const ROOMS: usize = 500;
+
+/// Longest name of a peer in bytes: a line of text for people.
+pub const NAME_LEN: usize = 64;
+
+/// Longest control message in bytes: eight tracks with their descriptions.
+pub const CONTROL_MESSAGE_LEN: usize = 16 * 1024;
+
+/// Control messages a second from one peer, on average: a person who types, and the machine's own.
+pub const MESSAGES_PER_SECOND: u64 = 5;
+
+/// Control messages at once from one peer: everything there is to say after joining.
+pub const MESSAGE_BURST: u64 = 20;
+
+/// Handshakes a minute from one IPv4 address or one IPv6 /56: each costs the server 1 ms of CPU.
+pub const HANDSHAKES_PER_MINUTE: u64 = 30;
+
+/// Handshakes at the same time before newcomers have to prove their address first (QUIC Retry).
+pub const HANDSHAKES_UNPROVEN: usize = 64;
+
+/// Handshakes at the same time before newcomers are ignored.
+pub const HANDSHAKES: usize = 1024;
+
+/// Bytes that may wait for one peer, the oldest dropped first.
+pub const QUEUE_LEN: usize = 64 * 1024;
+
+/// How long they may wait.
+pub const QUEUE: Duration = Duration::from_millis(100);
+
+/// How long a peer may take from the handshake to its first message.
+pub const HELLO: Duration = Duration::from_secs(5);
+
+/// How long a peer lives without a packet from it.
+pub const IDLE: Duration = Duration::from_secs(30);
+
+/// Addresses whose handshakes are counted at a time.
+pub const MAX_ADDRESS_BUCKETS: usize = 65_536;

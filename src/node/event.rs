@@ -102,6 +102,14 @@ pub enum Close {
     Shutdown = 6,
 }
 
+impl Close {
+    /// The reason with this code, if there is one.
+    pub fn of_code(code: u64) -> Option<Close> {
+        use Close::{Leaving, Limit, NotAMember, Protocol, Replaced, Shutdown, Timeout};
+        [Leaving, Protocol, NotAMember, Replaced, Limit, Timeout, Shutdown].into_iter().find(|close| *close as u64 == code)
+    }
+}
+
 /// What a node tells the person.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
@@ -114,6 +122,8 @@ pub enum Event {
     RendezvousLost {
         /// What happened.
         reason: String,
+        /// Whether we do not try again: it has refused us.
+        is_final: bool,
     },
     /// A peer can be spoken to.
     PeerJoined {

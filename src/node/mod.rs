@@ -33,7 +33,7 @@ use crate::params::CONNECT_TIMEOUT;
 use crate::path::discovery::Discovery;
 use crate::path::{AgentEvent, PathKind, Policy, Route};
 use crate::units::{PeerId, SessionId, Time, TrackId};
-use crate::wire::control::{Candidate, RelayAddress};
+use crate::wire::control::{Candidate, RelayAddress, Role};
 use crate::wire::stun::{self, Class};
 
 /// One peer of a room.
@@ -163,9 +163,14 @@ impl Node {
         self.peers.get(peer).and_then(|peer| peer.agent.selected())
     }
 
-    /// Whether a QUIC connection from this peer is to be accepted.
+    /// Whether the handshake of a QUIC connection from this peer may begin: it is a member, and the one who opens.
+    pub fn accepts(&self, peer: &PeerId) -> bool {
+        self.peers.get(peer).is_some_and(|peer| peer.role == Role::Accepts)
+    }
+
+    /// Whether a connection to or from this peer, whose identity is proven now, is of use.
     pub fn expects(&self, peer: &PeerId) -> bool {
-        self.peers.get(peer).is_some_and(|peer| peer.link != Link::Up)
+        self.peers.contains_key(peer)
     }
 
     /// Something of the peer's QUIC connection came by `route`.
@@ -310,7 +315,7 @@ impl Node {
 
     /// Whether the peer's connection can be opened by us now.
     fn may_open(&self, peer: &Peer) -> bool {
-        peer.role == crate::wire::control::Role::Opens && peer.is_in_room && peer.agent.selected().is_some()
+        peer.role == Role::Opens && peer.is_in_room && peer.agent.selected().is_some()
     }
 
     fn open(&mut self, id: PeerId, now: Time) {
@@ -422,6 +427,18 @@ impl Node {
             }
         }
         self.handle_timeout(now);
+    }
+
+    /// Sends something to a server from our main socket.
+    pub fn send_raw(&mut self, to: SocketAddr, bytes: Vec<u8>) {
+        self.transmits.push_back(Transmit::To(to, bytes));
+    }
+
+    /// Random bytes for a STUN transaction.
+    pub fn next_transaction(&mut self) -> [u8; 12] {
+        let mut id = [0; 12];
+        self.rng.fill_bytes(&mut id);
+        id
     }
 
     fn may_go_direct(&self) -> bool {

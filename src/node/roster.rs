@@ -36,10 +36,19 @@ impl Node {
         self.rendezvous.handle_received(now);
     }
 
-    /// The control connection is gone, or did not come about; `reason` is for the person.
-    pub fn handle_rendezvous_closed(&mut self, reason: String, now: Time) {
+    /// The control connection is gone, or did not come about; `reason` is for the person. A limit or an error of ours
+    /// will not go away by asking again at once.
+    pub fn handle_rendezvous_closed(&mut self, reason: String, code: Option<Close>, now: Time) {
         self.rendezvous.handle_closed(now);
-        self.events.push_back(Event::RendezvousLost { reason });
+        let is_final = match code {
+            Some(Close::Limit) => self.rendezvous.observed.is_none(),
+            Some(Close::Protocol | Close::NotAMember | Close::Replaced) => true,
+            Some(Close::Leaving | Close::Timeout | Close::Shutdown) | None => false,
+        };
+        if is_final {
+            self.rendezvous.stop();
+        }
+        self.events.push_back(Event::RendezvousLost { reason, is_final });
         self.handle_timeout(now);
     }
 
@@ -66,7 +75,7 @@ impl Node {
             FromRendezvous::Left { peer, reason } => self.handle_left(peer, reason, now),
             FromRendezvous::Draining => {
                 let reason = "the rendezvous goes down for a moment".to_owned();
-                self.events.push_back(Event::RendezvousLost { reason });
+                self.events.push_back(Event::RendezvousLost { reason, is_final: false });
             }
         }
         self.handle_timeout(now);
