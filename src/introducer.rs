@@ -138,9 +138,9 @@ impl Introducer {
         self.connections.insert(id, Connection { peer, address, since: now, messages, room: None });
     }
 
-    /// A connection is gone.
-    pub fn handle_disconnected(&mut self, id: ConnectionId) {
-        self.drop_connection(id, LeftReason::Lost);
+    /// A connection is gone, as its peer wished or not.
+    pub fn handle_disconnected(&mut self, id: ConnectionId, reason: LeftReason) {
+        self.drop_connection(id, reason);
     }
 
     /// A connection comes from another address now: relays and the others must know.
@@ -178,10 +178,6 @@ impl Introducer {
         match message {
             ToRendezvous::Hello(hello) => self.handle_hello(id, hello, now),
             ToRendezvous::Candidates(reachability) => self.handle_candidates(id, reachability),
-            ToRendezvous::Leave => {
-                self.drop_connection(id, LeftReason::Left);
-                self.actions.push_back(Action::Close(id, Close::Leaving, "goodbye".to_owned()));
-            }
         }
     }
 

@@ -406,3 +406,20 @@ pub const IDLE: Duration = Duration::from_secs(30);
 
 /// Addresses whose handshakes are counted at a time.
 pub const MAX_ADDRESS_BUCKETS: usize = 65_536;
+
+// ── Sockets ─────────────────────────────────────────────────────────────────────────────────────
+
+/// Bytes asked of the system for what has arrived and is not read yet, and for what is not sent yet.
+pub const SOCKET_BUFFER: usize = 2 * 1024 * 1024;
+
+/// Batches taken with one call to the kernel: each can hold 64 KiB of coalesced datagrams.
+pub const UDP_BATCH: usize = 8;
+
+/// How often the addresses of our interfaces are looked at.
+pub const ADDRESS_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Frames that may wait for the program that takes them; later ones are dropped until it does.
+pub const MAX_UNTAKEN_FRAMES: usize = 1024;
+
+/// How long leaving may take: until what was published is on its way, at most.
+pub const LEAVE_TIMEOUT: Duration = Duration::from_millis(1000);

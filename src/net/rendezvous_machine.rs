@@ -22,6 +22,7 @@ use crate::path::candidate::canonical;
 use crate::path::synthetic::Synthetic;
 use crate::relay::{Relay, RelayStats, Verdict};
 use crate::units::Time;
+use crate::wire::control::LeftReason;
 use crate::wire::relay::{RelayKey, runs};
 use crate::wire::stun::{self, ChangeRequest, Class};
 
@@ -96,7 +97,7 @@ pub struct RendezvousMachine {
     limits: Limits,
     stun_alternate: Option<SocketAddr>,
     ids: BTreeMap<u64, QuicId>,
-    handshakes: BTreeMap<IpAddr, Bucket>,
+    handshakes: BTreeMap<(IpAddr, bool), Bucket>,
     answers: VecDeque<(Port, SocketAddr, Vec<u8>)>,
     counts: RendezvousStats,
 }
@@ -282,10 +283,11 @@ impl RendezvousMachine {
                 self.introducer.handle_message(ConnectionId(id.number()), &body, now, unix);
             }
             QuicEvent::Moved { id, remote } => self.introducer.handle_moved(ConnectionId(id.number()), remote),
-            QuicEvent::Closed { id, reason, .. } => {
+            QuicEvent::Closed { id, code, reason } => {
                 tracing::debug!(id = id.number(), reason, "control connection closed");
                 self.ids.remove(&id.number());
-                self.introducer.handle_disconnected(ConnectionId(id.number()));
+                let reason = if code == Some(Close::Leaving) { LeftReason::Left } else { LeftReason::Lost };
+                self.introducer.handle_disconnected(ConnectionId(id.number()), reason);
             }
             QuicEvent::Datagram { .. } => {}
         }
@@ -333,7 +335,7 @@ fn admit(
     is_validated: bool,
     handshaking: usize,
     limits: &Limits,
-    handshakes: &mut BTreeMap<IpAddr, Bucket>,
+    handshakes: &mut BTreeMap<(IpAddr, bool), Bucket>,
     counts: &mut RendezvousStats,
     now: Time,
 ) -> Admission {
@@ -341,25 +343,27 @@ fn admit(
         counts.ignored += 1;
         return Admission::Ignore;
     }
-    if !is_validated {
-        if handshaking >= limits.handshakes_unproven {
-            counts.retried += 1;
-            return Admission::Retry;
-        }
-        return Admission::Accept;
+    if !is_validated && handshaking >= limits.handshakes_unproven {
+        counts.retried += 1;
+        return Admission::Retry;
     }
     let rate = limits.handshakes_per_minute;
-    let block = block_of(remote.ip());
     if handshakes.len() >= MAX_ADDRESS_BUCKETS {
         handshakes.retain(|_, bucket| !bucket.holds(rate * 60, now));
     }
+    // What is only claimed to come from an address must not use up what that address has proven.
+    let block = (block_of(remote.ip()), is_validated);
     let bucket = handshakes.entry(block).or_insert_with(|| Bucket::new(rate, rate * 60, now));
     // A bucket counts by the second: sixty of its units are one handshake a minute.
     if bucket.take(60, now) {
         return Admission::Accept;
     }
-    counts.refused += 1;
-    Admission::Refuse
+    if is_validated {
+        counts.refused += 1;
+        return Admission::Refuse;
+    }
+    counts.retried += 1;
+    Admission::Retry
 }
 
 /// What is counted as one address: an IPv4 address, an IPv6 /56.

@@ -84,9 +84,6 @@ impl Node {
 
     /// Leaves the room: everybody is told.
     pub fn leave(&mut self, now: Time) {
-        if self.rendezvous.is_connected() {
-            self.actions.push_back(talk::tell_rendezvous(&ToRendezvous::Leave));
-        }
         self.rendezvous.stop();
         let peers: Vec<PeerId> = self.peers.keys().copied().collect();
         for peer in peers {

@@ -21,8 +21,6 @@ pub enum ToRendezvous {
     Hello(Hello),
     /// All addresses the peer may be reached at now, instead of those it named before.
     Candidates(Reachability),
-    /// The peer leaves the room.
-    Leave,
 }
 
 /// What a peer says to be let into a room.
@@ -256,7 +254,6 @@ impl ToRendezvous {
         match self {
             ToRendezvous::Hello(hello) => hello.reachability.check(),
             ToRendezvous::Candidates(reachability) => reachability.check(),
-            ToRendezvous::Leave => Ok(()),
         }
     }
 }

@@ -36,6 +36,18 @@ use crate::params::{
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct TunnelId(u64);
 
+impl TunnelId {
+    /// The tunnel with this number.
+    pub const fn from_number(number: u64) -> Self {
+        TunnelId(number)
+    }
+
+    /// Its number.
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+}
+
 impl fmt::Display for TunnelId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
