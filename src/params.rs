@@ -57,6 +57,12 @@ pub const RELAY_IDLE: Duration = Duration::from_secs(60);
 /// How long, at the least, the cookie of a challenge serves: several retransmissions over the slowest line.
 pub const RELAY_COOKIE_LIFE: Duration = Duration::from_secs(16);
 
+/// Bytes the kernel may hold for a relay in each direction: 30 ms at a gigabit a second.
+pub const RELAY_SOCKET_BUFFER: usize = 4 << 20;
+
+/// Bytes of a batch of datagrams: the most that one UDP message of the kernel holds.
+pub const UDP_BATCH_LEN: usize = 65_535;
+
 // ── Identity and TLS ────────────────────────────────────────────────────────────────────────────
 
 /// What both sides of a QUIC connection must speak; the number changes with the wire format.
