@@ -7,6 +7,7 @@
 //! key_file  the keys of relays, each in a file
 //! invite    links for people
 //! server    runs it all
+//! relay     runs a relay alone
 //! metrics   health and counters over HTTP
 //! logging   what happens, on stderr
 //! ```
@@ -18,4 +19,5 @@ pub mod invite;
 pub mod key_file;
 pub mod logging;
 pub mod metrics;
+pub mod relay;
 pub mod server;

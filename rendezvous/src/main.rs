@@ -6,7 +6,7 @@ use clap::Parser;
 use rendezvous::args::{Args, Command};
 use rendezvous::config::Config;
 use rendezvous::invite::Invitation;
-use rendezvous::{key_file, logging, server};
+use rendezvous::{key_file, logging, relay, server};
 use tokio::runtime::Runtime;
 
 fn main() -> ExitCode {
@@ -29,7 +29,7 @@ fn run(args: Args) -> anyhow::Result<()> {
         Some(Command::Relay { key_file }) => {
             logging::start(config.log_json)?;
             let key = key_file::load_or_create(&key_file)?;
-            Runtime::new()?.block_on(server::run_relay(config, key))
+            Runtime::new()?.block_on(relay::run(config, key))
         }
         Some(Command::Invite { room }) => invite(&config, &room, args.options.json),
         Some(Command::CheckConfig) => {

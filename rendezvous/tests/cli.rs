@@ -81,6 +81,27 @@ fn a_key_that_does_not_serve_is_no_reason_for_a_new_one() {
     assert_eq!(std::fs::read_to_string(&key).unwrap(), "spoilt");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_relay_alone_runs_until_it_is_told_to_stop() {
+    use std::io::{BufRead, BufReader};
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("relay.key");
+    let mut relay = Command::new(env!("CARGO_BIN_EXE_rendezvous"))
+        .args(["relay", "--listen", "127.0.0.1:0", "--key-file", key.to_str().unwrap()])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(relay.stderr.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    assert!(line.contains("relay runs"), "{line}");
+    Command::new("kill").arg(relay.id().to_string()).status().unwrap();
+    assert!(relay.wait().unwrap().success());
+    assert!(key.exists());
+}
+
 /// Runs the program with its data in `folder` and no environment of ours but `environment`.
 fn run(folder: &Path, line: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rendezvous"));
