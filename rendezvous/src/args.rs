@@ -49,7 +49,7 @@ pub enum Command {
 /// How to do it.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Options {
-    /// UDP and TCP address to listen on [default: [::]:1935, IPv4 included]
+    /// UDP and TCP address to listen on [default: port 1935 of all addresses]
     #[arg(long, global = true, value_name = "ADDR:PORT", env = "MEIPO_LISTEN")]
     pub listen: Option<SocketAddr>,
     /// Where others reach this machine; stands in the links [default: a guess]
