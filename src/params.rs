@@ -190,6 +190,12 @@ pub const RELAY_IDLE: Duration = Duration::from_secs(60);
 /// How long, at the least, the cookie of a challenge serves: several retransmissions over the slowest line.
 pub const RELAY_COOKIE_LIFE: Duration = Duration::from_secs(16);
 
+/// Bytes the kernel may hold for a relay in each direction: 30 ms at a gigabit a second.
+pub const RELAY_SOCKET_BUFFER: usize = 4 << 20;
+
+/// Bytes of a batch of datagrams: the most that one UDP message of the kernel holds.
+pub const UDP_BATCH_LEN: usize = 65_535;
+
 // ── Identity and TLS ────────────────────────────────────────────────────────────────────────────
 
 /// What both sides of a QUIC connection must speak; the number changes with the wire format.
@@ -423,3 +429,6 @@ pub const MAX_UNTAKEN_FRAMES: usize = 1024;
 
 /// How long leaving may take: until what was published is on its way, at most.
 pub const LEAVE_TIMEOUT: Duration = Duration::from_millis(1000);
+
+/// How long a rendezvous that was told to stop goes on relaying, so that peers can look for another way.
+pub const DRAIN_TIME: Duration = Duration::from_millis(1500);

@@ -4,6 +4,9 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use sha2::{Digest, Sha256};
+
+use crate::trust::{PairSecret, RoomSecret};
 use crate::units::Time;
 
 /// Turns the clock into [`Time`] since a start, and back where a library wants its own type.
@@ -47,4 +50,14 @@ impl Clock {
 pub fn unix_micros_now() -> u64 {
     let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(unix.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// A number that is equal for all programs on this machine since it was started, and means nothing to whoever does not
+/// hold the room's secret; 0 where the system has no such number. Equal numbers mean that clocks agree.
+pub fn machine_clock(secret: &RoomSecret) -> u64 {
+    let Ok(boot) = std::fs::read("/proc/sys/kernel/random/boot_id") else { return 0 };
+    let pair = PairSecret::from_bytes(Sha256::digest(&boot).into());
+    let key = secret.probe_key(&pair);
+    let (first, _) = key.as_bytes().split_first_chunk::<8>().expect("a key has 32 bytes");
+    u64::from_be_bytes(*first)
 }

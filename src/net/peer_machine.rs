@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use quinn_proto::EcnCodepoint;
@@ -240,6 +241,12 @@ impl PeerMachine {
         }
         self.node.handle_tunnel(self.uplink.via() == Via::Tunnel, now);
         self.settle(now);
+    }
+
+    /// How long what was just sent may need to arrive, a repetition included.
+    pub fn linger(&self) -> Duration {
+        let slowest = self.ids.keys().map(|id| self.quic.rtt(*id)).max().unwrap_or_default();
+        slowest * 3 + Duration::from_millis(30)
     }
 
     /// Datagrams that belonged to nobody.

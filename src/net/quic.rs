@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use quinn_proto::{
@@ -214,7 +214,7 @@ impl Quic {
         let (at, _) = self.timers.first()?;
         let time = self.clock.time(*at);
         // An instant between two microseconds is due at the later one.
-        Some(if self.clock.instant(time) < *at { time + std::time::Duration::from_micros(1) } else { time })
+        Some(if self.clock.instant(time) < *at { time + Duration::from_micros(1) } else { time })
     }
 
     /// Writes the next transmission into `buffer`, at most `max_segments` datagrams of one size for one destination.
@@ -299,6 +299,11 @@ impl Quic {
         let reason = Bytes::copy_from_slice(reason.as_bytes());
         connection.inner.close(self.clock.instant(now), VarInt::from_u32(code as u32), reason);
         self.settle(id, now);
+    }
+
+    /// Round-trip time of a connection.
+    pub fn rtt(&self, id: QuicId) -> Duration {
+        self.connections.get(&id).map(|connection| connection.inner.rtt()).unwrap_or_default()
     }
 
     /// Connections there are, those being closed included.

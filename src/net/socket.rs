@@ -39,6 +39,7 @@ pub struct Batch<'a> {
 #[derive(Debug)]
 pub struct ReceiveBuffer {
     bytes: Vec<u8>,
+    batches: usize,
     meta: [RecvMeta; BATCH_SIZE],
 }
 
@@ -99,7 +100,7 @@ impl Socket {
 
     /// What has arrived, batch by batch; `None` when nothing more is there.
     pub fn receive<'a>(&self, buffer: &'a mut ReceiveBuffer) -> Option<impl Iterator<Item = Batch<'a>>> {
-        let size = buffer.bytes.len() / UDP_BATCH;
+        let size = buffer.bytes.len() / buffer.batches;
         let count = loop {
             let mut slices = buffer.bytes.chunks_mut(size).map(IoSliceMut::new).collect::<Vec<_>>();
             let meta = buffer.meta.get_mut(..slices.len())?;
@@ -148,7 +149,16 @@ impl Socket {
 impl ReceiveBuffer {
     /// Room for a full batch with GRO.
     pub fn new() -> Self {
-        ReceiveBuffer { bytes: vec![0; UDP_BATCH * 65_536], meta: [RecvMeta::default(); BATCH_SIZE] }
+        Self::of(UDP_BATCH)
+    }
+
+    /// Room for one batch: for a socket that is one of hundreds.
+    pub fn small() -> Self {
+        Self::of(1)
+    }
+
+    fn of(batches: usize) -> Self {
+        ReceiveBuffer { bytes: vec![0; batches * 65_536], batches, meta: [RecvMeta::default(); BATCH_SIZE] }
     }
 }
 

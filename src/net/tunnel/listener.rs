@@ -26,6 +26,7 @@ use tracing::{debug, warn};
 
 use super::queue::SendQueue;
 use super::{TunnelError, config_of_messages, pump, tune};
+use crate::limits::Limits;
 use crate::net::identity::Identity;
 use crate::net::tls::tunnel_server_config;
 use crate::params::{
@@ -79,6 +80,15 @@ impl Default for TunnelLimits {
         TunnelLimits {
             tunnels: TUNNELS,
             per_address: TUNNELS_PER_ADDRESS,
+        }
+    }
+}
+
+impl From<&Limits> for TunnelLimits {
+    fn from(limits: &Limits) -> Self {
+        TunnelLimits {
+            tunnels: limits.tunnels,
+            per_address: limits.tunnels_per_address,
         }
     }
 }
@@ -337,3 +347,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 const WHAT_THIS_IS: &str = "This is a meipo rendezvous: it introduces peers to each other.\n\
     To join a room, open the link you were given with: peer join LINK\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_customer_is_one_ipv4_address_or_one_ipv6_block() {
+        let block = |text: &str| address_block(text.parse().unwrap());
+        assert_eq!(block("::ffff:192.0.2.1"), block("192.0.2.1"));
+        assert_ne!(block("192.0.2.1"), block("192.0.2.2"));
+        assert_eq!(block("2001:db8:0:aa01::1"), block("2001:db8:0:aaff:9::2"));
+        assert_ne!(block("2001:db8:0:aa01::1"), block("2001:db8:0:ab01::1"));
+    }
+}

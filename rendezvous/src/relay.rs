@@ -1,0 +1,133 @@
+//! Runs a relay alone, for a rendezvous on another machine.
+
+use std::future::pending;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use meipo::net::relay_server::{RelayReport, RelayServer};
+use meipo::relay::Relay;
+use meipo::wire::relay::RelayKey;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tracing::info;
+
+use crate::address::ipv4_instead;
+use crate::config::Config;
+use crate::metrics::{Snapshot, serve};
+
+/// Runs a relay alone until it is told to stop.
+///
+/// # Errors
+/// When it cannot listen.
+pub async fn run(config: Config, key: RelayKey) -> anyhow::Result<()> {
+    let server = bind(&config, &key).with_context(|| format!("cannot listen on UDP {}", config.listen))?;
+    let metrics = match config.metrics_listen {
+        Some(address) => Some(
+            TcpListener::bind(address)
+                .await
+                .with_context(|| format!("cannot listen on TCP {address}"))?,
+        ),
+        None => None,
+    };
+    let stopped = stop().context("cannot listen for signals")?;
+    info!(listen = %server.local_addr()?, "relay runs");
+    let reports = server.reports();
+    tokio::select! {
+        () = server.run() => Ok(()),
+        served = serve_metrics(metrics, reports) => served.context("metrics are not served any more"),
+        () = stopped => Ok(()),
+    }
+}
+
+/// All of IPv4 where all of IPv6 was asked for on a system without it.
+fn bind(config: &Config, key: &RelayKey) -> anyhow::Result<RelayServer> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).context("the system gives no randomness")?;
+    let open =
+        |listen: SocketAddr| RelayServer::bind(listen, Relay::new(key.clone(), config.limits.relay(), seed), unix_s());
+    let server = open(config.listen).or_else(|error| match ipv4_instead(config.listen) {
+        Some(listen) if error.kind() != io::ErrorKind::AddrInUse => open(listen),
+        _ => Err(error),
+    });
+    Ok(server?)
+}
+
+async fn serve_metrics(listener: Option<TcpListener>, reports: watch::Receiver<RelayReport>) -> io::Result<()> {
+    match listener {
+        Some(listener) => serve(listener, Arc::new(move || snapshot(&reports.borrow()))).await,
+        None => pending().await,
+    }
+}
+
+fn snapshot(report: &RelayReport) -> Snapshot {
+    Snapshot {
+        is_ready: true,
+        relay_sessions: report.sessions as u64,
+        relay_packets: report.stats.packets,
+        relay_bytes: report.stats.bytes,
+        relay_batches: report.stats.batches,
+        relay_drops: report
+            .stats
+            .drops
+            .iter()
+            .map(|(reason, count)| (reason.as_str(), *count))
+            .collect(),
+        ..Snapshot::default()
+    }
+}
+
+/// Listens for Ctrl-C and, on Unix, SIGTERM; the future ends with the first of them.
+#[cfg(unix)]
+fn stop() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Listens for Ctrl-C.
+#[cfg(not(unix))]
+fn stop() -> io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        // Without a handler the process ends by itself.
+        let _ = tokio::signal::ctrl_c().await;
+    })
+}
+
+/// Seconds since 1970.
+#[expect(clippy::disallowed_types, reason = "tokens expire by the time of day")]
+fn unix_s() -> u64 {
+    use std::time::SystemTime;
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use meipo::relay::{DropReason, RelayStats};
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_report_becomes_a_snapshot() {
+        let report = RelayReport {
+            sessions: 2,
+            stats: RelayStats {
+                packets: 3,
+                drops: BTreeMap::from([(DropReason::BadCookie, 4)]),
+                ..RelayStats::default()
+            },
+        };
+        let snapshot = snapshot(&report);
+        assert_eq!((snapshot.relay_sessions, snapshot.relay_packets), (2, 3));
+        assert_eq!(snapshot.relay_drops, BTreeMap::from([("bad_cookie", 4)]));
+    }
+}

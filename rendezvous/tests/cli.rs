@@ -1,0 +1,115 @@
+//! The program as a person or a script meets it.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use meipo::link::Link;
+
+#[test]
+fn an_invitation_prints_the_link_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(
+        folder.path(),
+        &["invite", "tea", "--public-addr", "rv.example:7000"],
+        &[],
+    );
+    let link: Link = text(&output.stdout).trim().parse().unwrap();
+    assert_eq!((link.room(), link.port()), ("tea", 7000));
+    assert_eq!(text(&output.stdout).lines().count(), 1);
+    assert!(text(&output.stderr).contains("Whoever has this link"));
+}
+
+#[test]
+fn an_invitation_for_programs_is_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(
+        folder.path(),
+        &["invite", "--json"],
+        &[("MEIPO_PUBLIC_ADDR", "rv.example")],
+    );
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(value["link"].as_str().unwrap().parse::<Link>().is_ok());
+    assert!(value["guessed_address"].is_null());
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_and_that_over_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rv.toml");
+    std::fs::write(&file, "listen = \"[::]:1\"\nlog_json = true\nno_tunnel = true\n").unwrap();
+    let environment = [
+        ("MEIPO_CONFIG", file.to_str().unwrap()),
+        ("MEIPO_LISTEN", "[::]:2"),
+        ("MEIPO_LOG_JSON", "false"),
+    ];
+    let output = run(folder.path(), &["check-config", "--listen", "[::]:3"], &environment);
+    let shown = text(&output.stdout);
+    assert!(output.status.success());
+    for line in ["listen = \"[::]:3\"", "log_json = false", "no_tunnel = true"] {
+        assert!(shown.contains(line), "{shown}");
+    }
+}
+
+#[test]
+fn a_wrong_configuration_fails_with_its_place_on_stderr() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rv.toml");
+    std::fs::write(&file, "\nlissten = 1\n").unwrap();
+    let output = run(
+        folder.path(),
+        &["check-config", "--config", file.to_str().unwrap()],
+        &[],
+    );
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    let error = text(&output.stderr);
+    assert!(
+        error.contains("rv.toml") && error.contains("line 2") && error.contains("lissten"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_key_that_does_not_serve_is_no_reason_for_a_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    run(folder.path(), &["invite"], &[]);
+    let key = folder.path().join("data").join("identity.pem");
+    std::fs::write(&key, "spoilt").unwrap();
+    let output = run(folder.path(), &["invite"], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("identity.pem"));
+    assert_eq!(std::fs::read_to_string(&key).unwrap(), "spoilt");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_relay_alone_runs_until_it_is_told_to_stop() {
+    use std::io::{BufRead, BufReader};
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("relay.key");
+    let mut relay = Command::new(env!("CARGO_BIN_EXE_rendezvous"))
+        .args(["relay", "--listen", "127.0.0.1:0", "--key-file", key.to_str().unwrap()])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(relay.stderr.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    assert!(line.contains("relay runs"), "{line}");
+    Command::new("kill").arg(relay.id().to_string()).status().unwrap();
+    assert!(relay.wait().unwrap().success());
+    assert!(key.exists());
+}
+
+/// Runs the program with its data in `folder` and no environment of ours but `environment`.
+fn run(folder: &Path, line: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rendezvous"));
+    command.env_clear().env("MEIPO_DATA_DIR", folder.join("data"));
+    command.envs(environment.iter().copied());
+    command.args(line).output().expect("the program starts")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("the program prints text")
+}
