@@ -1,0 +1,4 @@
+//! The peer as a library, so that tests and benches reach its parts.
+
+pub mod codec;
+pub mod params;
