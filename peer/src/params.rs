@@ -21,3 +21,30 @@ pub const MAX_TEMPORAL_LAYERS: u8 = 3;
 
 /// Largest encoded picture that is decoded, in bytes: eight times a raw 480p picture, far above any real one.
 pub const MAX_ENCODED_PICTURE: usize = 4 << 20;
+
+// ── Containers ──────────────────────────────────────────────────────────────────────────────────
+
+/// Largest description of tracks in a file, in bytes: fonts and covers lie elsewhere, so this is generous.
+pub const MAX_HEADER: u64 = 4 << 20;
+
+/// Largest single frame in a file, in bytes: an 8K key frame at the best quality stays below.
+pub const MAX_BLOCK: u64 = 64 << 20;
+
+/// Largest index of an MP4 file (`moov`, `moof`), in bytes: two days of pictures and sound.
+pub const MAX_MP4_INDEX: u64 = 256 << 20;
+
+/// Most frames read from one MP4 file: 16 hours of pictures and sound; each takes 64 bytes of memory.
+pub const MAX_MP4_SAMPLES: usize = 5_000_000;
+
+/// How long a recording waits for the first frame of each announced track before it writes its header.
+pub const HEADER_WAIT: Duration = Duration::from_secs(1);
+
+/// How much media a recording holds back at most before it is written out: half of the two seconds that a killed
+/// recorder may lose.
+pub const CLUSTER_SPAN: Duration = Duration::from_secs(1);
+
+/// How many bytes a recording holds back at most before they are written out.
+pub const CLUSTER_BYTES: usize = 4 << 20;
+
+/// How much sound a decoder needs before it is in step after a jump: 80 ms for Opus (RFC 7845 §4.6).
+pub const OPUS_PRE_ROLL: Duration = Duration::from_millis(80);

@@ -430,14 +430,14 @@ mod tests {
 
     #[test]
     fn a_giant_picture_is_refused_before_it_is_decoded() {
-        // 32768×256, Baseline.
+        // 32768×512, Baseline.
         let giant = [
             0, 0, 0, 1, 0x67, 0x42, 0xc0, 0x1e, 0xf8, 0x00, 0x40, 0x00, 0x40, 0x08, 0x80,
         ];
         let mut decoder = H264Decoder::new(&track(Bytes::new())).unwrap();
         assert!(matches!(
             decoder.decode(&giant),
-            Err(CodecError::PictureSize(32768, 256, _))
+            Err(CodecError::PictureSize(32768, 512, _))
         ));
     }
 
