@@ -250,6 +250,7 @@ enum Times {
 #[derive(Debug)]
 struct Packet {
     seconds: f64,
+    decoded: f64,
     size: u64,
     hash: String,
 }
@@ -285,6 +286,12 @@ fn round_trip(name: &str, codecs: &[&str], expected: &[&str], times: Times) {
                 "stream {stream}"
             );
             let moved = after.seconds - before.seconds - shift;
+            if times == Exact {
+                assert!(
+                    (after.decoded - before.decoded - shift).abs() <= tolerance,
+                    "{before:?} {after:?}"
+                );
+            }
             assert!(
                 moved.abs() <= tolerance,
                 "stream {stream}: {before:?} {after:?}, shift {shift}"
@@ -367,6 +374,7 @@ fn packets(path: &Path) -> BTreeMap<String, Vec<Packet>> {
             let fields: Vec<_> = line.split(',').map(str::trim).collect();
             packets.entry(kind.to_owned()).or_default().push(Packet {
                 seconds: fields[2].parse::<f64>().unwrap() * tick,
+                decoded: fields[1].parse::<f64>().unwrap() * tick,
                 size: fields[4].parse().unwrap(),
                 hash: fields[5].to_owned(),
             });
