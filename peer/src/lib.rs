@@ -3,3 +3,4 @@
 pub mod codec;
 pub mod container;
 pub mod params;
+pub mod pattern;

@@ -48,3 +48,27 @@ pub const CLUSTER_BYTES: usize = 4 << 20;
 
 /// How much sound a decoder needs before it is in step after a jump: 80 ms for Opus (RFC 7845 §4.6).
 pub const OPUS_PRE_ROLL: Duration = Duration::from_millis(80);
+
+// ── Test pattern ────────────────────────────────────────────────────────────────────────────────
+
+/// Cells in a line of the time code: 16 pixels each at 640, which is one macroblock.
+pub const TIME_CODE_COLUMNS: usize = 40;
+
+/// Lines of cells of the time code.
+pub const TIME_CODE_ROWS: usize = 3;
+
+/// Narrowest picture that gets a time code, in pixels: its cells are four pixels wide.
+pub const TIME_CODE_MIN_WIDTH: usize = 160;
+
+/// Brightness of a dark and of a bright cell, and how far from them a cell may be and still count: the rest between
+/// is left undecided, so that damage is noticed.
+pub const TIME_CODE_LEVELS: (u8, u8, u8) = (48, 208, 60);
+
+/// How far apart the bursts in the test sound are.
+pub const BURST_PERIOD: Duration = Duration::from_secs(1);
+
+/// How long a burst is: long enough to survive Opus, short enough for its beginning to be sharp.
+pub const BURST_LENGTH: Duration = Duration::from_millis(12);
+
+/// How long the voice is silent around a burst, before and after.
+pub const BURST_GUARD: Duration = Duration::from_millis(60);

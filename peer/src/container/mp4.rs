@@ -41,7 +41,7 @@ impl<R: Read + Seek> Mp4Reader<R> {
         }
         let mut samples = Vec::new();
         let mut shapes = Vec::new();
-        for (place, (number, shape)) in taken.into_iter().enumerate() {
+        for (place, (number, mut shape)) in taken.into_iter().enumerate() {
             let Some(trak) = moov.trak.iter().find(|trak| u64::from(trak.tkhd.track_id) == number) else {
                 continue;
             };
@@ -67,6 +67,9 @@ impl<R: Read + Seek> Mp4Reader<R> {
                 decode_time = run
                     .append(&timeline, decode_time, &mut samples)
                     .map_err(|what| malformed(*offset, what))?;
+            }
+            if let TrackKind::Video { millihertz, .. } = &mut shape.kind {
+                *millihertz = timeline.rate(samples.get(before..).unwrap_or_default());
             }
             shapes.push(shape);
         }
@@ -223,7 +226,7 @@ fn shape_of(trak: &Trak) -> Result<Shape, SkippedTrack> {
     })
 }
 
-/// The size of pictures. Their rate is spread over the sample table and left open.
+/// The size of pictures; their rate is known once all of them are.
 fn picture(visual: &mp4_atom::Visual) -> Option<TrackKind> {
     (visual.width > 0 && visual.height > 0).then_some(TrackKind::Video {
         width: visual.width,

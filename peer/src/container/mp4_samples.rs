@@ -64,6 +64,14 @@ impl Timeline {
         })
     }
 
+    /// The mean rate of these frames of one track, in thousandths of a frame a second; 0 where it cannot be told.
+    pub(super) fn rate(&self, samples: &[Sample]) -> u32 {
+        let ticks: u64 = samples.iter().map(|sample| u64::from(sample.duration)).sum();
+        let frames = samples.len() as u128 * 1000 * u128::from(self.ticks_per_second.unsigned_abs());
+        let rate = (frames + u128::from(ticks) / 2).checked_div(ticks.into());
+        rate.and_then(|rate| u32::try_from(rate).ok()).unwrap_or(0)
+    }
+
     fn sample(&self, place: usize, position: Position, timing: Timing) -> Sample {
         let micros = |ticks| to_micros(ticks, self.ticks_per_second).saturating_add(self.shift);
         Sample {
