@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use meipo::media::Track;
+use meipo::media::{Track, TrackKind};
 use peer::container::{Recorder, Source};
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -133,6 +133,8 @@ fn a_pipe_gives_its_first_frames_while_it_is_still_written() {
         "20",
         "-f",
         "matroska",
+        "-live",
+        "1",
         "-flush_packets",
         "1",
         "-",
@@ -264,6 +266,14 @@ fn round_trip(name: &str, codecs: &[&str], expected: &[&str], times: Times) {
     for (track, expected) in tracks.iter().zip(expected) {
         assert!(track.codec.starts_with(expected), "{}", track.codec);
         track.check().unwrap();
+        if let TrackKind::Video {
+            width,
+            height,
+            millihertz,
+        } = track.kind
+        {
+            assert_eq!((width, height, millihertz), (160, 120, 25_000));
+        }
     }
     let tolerance = if times == Exact { 1e-6 } else { 0.0011 };
     let (before, after) = (packets(&path), packets(&recording));

@@ -152,7 +152,7 @@ impl Scene {
         let top = bottom - unit * 12;
         canvas.rectangle(
             (left, top),
-            (unit * 62, unit * 12),
+            (unit * 61, unit * 12),
             Colour::from_hue(self.hue, 0.8, 0.35),
         );
         canvas.rectangle(
@@ -168,12 +168,16 @@ impl Scene {
             unix_us / 10_000 % 100,
         ];
         let mut x = left + unit * 5;
-        for number in numbers {
+        for (index, number) in numbers.into_iter().enumerate() {
+            if index > 0 {
+                canvas.rectangle((x, top + unit * 4), (unit, unit), Colour::grey(230));
+                canvas.rectangle((x, top + unit * 7), (unit, unit), Colour::grey(230));
+                x += unit * 2;
+            }
             for digit in [number / 10, number % 10] {
                 draw_digit(canvas, (x, top + unit * 2), unit, digit);
                 x += unit * 6;
             }
-            x += unit * 2;
         }
     }
 }

@@ -16,6 +16,10 @@ pub struct TestSound {
     channels: u8,
     /// The number of the next sample.
     position: u64,
+    /// Samples from one burst to the next, in one, and in the silence around one.
+    period: u64,
+    burst: u64,
+    guard: u64,
     voice: Voice,
 }
 
@@ -25,6 +29,9 @@ impl TestSound {
         TestSound {
             channels: channels.clamp(1, 2),
             position: 0,
+            period: samples_in(BURST_PERIOD),
+            burst: samples_in(BURST_LENGTH),
+            guard: samples_in(BURST_GUARD),
             voice: Voice::new(seed),
         }
     }
@@ -41,16 +48,15 @@ impl TestSound {
     }
 
     fn next_sample(&mut self) -> f32 {
-        let since = self.position % samples_in(BURST_PERIOD);
+        let since = self.position % self.period;
         self.position += 1;
         let voice = self.voice.next_sample();
-        let (burst, guard) = (samples_in(BURST_LENGTH), samples_in(BURST_GUARD));
-        if since < burst {
+        if since < self.burst {
             let phase = since as f32 * BURST_HZ / SAMPLE_RATE as f32 * TAU;
             return BURST_PEAK * (phase + TAU / 4.0).sin();
         }
-        let quiet = since.saturating_sub(burst).min(samples_in(BURST_PERIOD) - since);
-        voice * quiet.saturating_sub(guard).min(FADE) as f32 / FADE as f32
+        let quiet = (since - self.burst).min(self.period - since);
+        voice * quiet.saturating_sub(self.guard).min(FADE) as f32 / FADE as f32
     }
 }
 
@@ -215,9 +221,10 @@ fn unit(random: &mut ChaCha8Rng) -> f32 {
     random.next_u32() as f32 / u32::MAX as f32
 }
 
-/// Samples in a span.
-const fn samples_in(span: Duration) -> u64 {
-    span.as_micros() as u64 * SAMPLE_RATE as u64 / 1_000_000
+/// Samples in a span shorter than a day.
+fn samples_in(span: Duration) -> u64 {
+    let samples = span.as_micros() * u128::from(SAMPLE_RATE) / 1_000_000;
+    u64::try_from(samples).unwrap_or(u64::MAX)
 }
 
 /// First three resonances of a, e, i, o, u in hertz (Peterson and Barney 1952).

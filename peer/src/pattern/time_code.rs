@@ -172,7 +172,7 @@ mod tests {
             for pixel in picture.planes_mut().y.iter_mut().take(lines * 640) {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 if state >> 63 == 1 {
-                    *pixel = (state >> 40) as u8;
+                    *pixel = state.to_le_bytes()[5];
                 }
             }
             prop_assert!(matches!(read_time_code(&picture), None | Some(CODE)));
