@@ -296,7 +296,7 @@ fn kind_of(entry: &TrackEntry, codec: Codec, private: &[u8]) -> Option<TrackKind
         let (channels, _) = describe::opus_head(private)?;
         return Some(TrackKind::Audio {
             sample_rate: crate::params::SAMPLE_RATE,
-            channels: Some(channels).filter(|channels| (1..=8).contains(channels))?,
+            channels: Some(channels).filter(|channels| matches!(channels, 1 | 2))?,
         });
     }
     let video = entry.video.as_ref()?;

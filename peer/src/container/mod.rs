@@ -16,7 +16,7 @@ use std::fmt;
 use std::io;
 
 use bytes::Bytes;
-use meipo::media::TrackKind;
+use meipo::media::{Track, TrackKind, TrackSource};
 use meipo::units::TrackId;
 
 pub use recorder::Recorder;
@@ -125,6 +125,20 @@ struct Shape {
     description: Bytes,
 }
 
+impl Shape {
+    /// The track that is announced for it.
+    fn track(&self, id: TrackId) -> Track {
+        Track {
+            id,
+            kind: self.kind,
+            source: TrackSource::File,
+            codec: self.codec.clone(),
+            description: self.description.clone(),
+            epoch_unix_us: 0,
+        }
+    }
+}
+
 /// One frame as a file holds it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Block {
@@ -152,6 +166,14 @@ fn choose(found: Vec<(u64, Result<Shape, SkippedTrack>)>) -> (Vec<(u64, Shape)>,
     let mut taken: Vec<(u64, Shape)> = Vec::new();
     let mut skipped = Vec::new();
     for (number, shape) in found {
+        let shape = shape.and_then(|shape| match shape.track(TrackId(0)).check() {
+            Ok(()) => Ok(shape),
+            Err(error) => Err(SkippedTrack {
+                number,
+                codec: shape.codec,
+                reason: error.to_string(),
+            }),
+        });
         match shape {
             Ok(shape)
                 if taken

@@ -16,7 +16,7 @@ use super::describe::{self, Codec};
 use super::segment::{HeaderTrack, Segment, TimedBlock};
 use super::{ContainerError, Problem, in_file};
 use crate::codec::{OPUS_LOOKAHEAD, avc, opus_head};
-use crate::params::HEADER_WAIT;
+use crate::params::{CLUSTER_BYTES, HEADER_WAIT};
 
 /// One Matroska file being written.
 #[derive(Debug)]
@@ -89,8 +89,8 @@ struct Writer<W> {
 /// Before and after the header is written.
 #[derive(Debug)]
 enum Stage<W> {
-    /// Some track may still begin in time; frames wait.
-    Gathering { output: W, waiting: Vec<Frame> },
+    /// Some track may still begin in time; frames wait, each with its time in microseconds.
+    Gathering { output: W, waiting: Vec<(u64, Frame)> },
     /// The header is written; times count from `start`, in microseconds.
     Running { segment: Segment<W>, start: u64 },
     /// Writing failed before; nothing more is written.
@@ -107,6 +107,8 @@ struct Lane {
     private: Option<Bytes>,
     /// Whether frames come with start codes, which Matroska does not have.
     is_annex_b: bool,
+    /// The sender's time of day at capture time 0, in microseconds; 0 where it is not known.
+    epoch: u64,
     has_begun: bool,
     /// Its place in the header; `None` if it began too late.
     place: Option<usize>,
@@ -136,9 +138,15 @@ impl Lane {
             codec,
             private,
             is_annex_b,
+            epoch: track.epoch_unix_us,
             has_begun: false,
             place: None,
         })
+    }
+
+    /// When `frame` was captured, in microseconds, on the time line that all tracks share.
+    fn time_of(&self, frame: &Frame) -> u64 {
+        self.epoch.saturating_add(frame.captured.as_micros())
     }
 
     /// Whether `frame` can be used: pictures begin with a key frame that brings its parameter sets.
@@ -158,15 +166,27 @@ impl Lane {
 }
 
 impl<W: Write + Seek> Writer<W> {
-    fn new(output: W, lanes: Vec<Lane>) -> Self {
+    fn new(output: W, mut lanes: Vec<Lane>) -> Self {
         let waiting = Vec::new();
+        if lanes.iter().any(|lane| lane.epoch == 0) {
+            lanes.iter_mut().for_each(|lane| lane.epoch = 0);
+        }
         Writer {
             lanes,
             stage: Stage::Gathering { output, waiting },
         }
     }
 
+    /// Adds a frame. What has failed to be written once stays failed, so that what is on the disk stays whole.
     fn write(&mut self, frame: &Frame) -> Result<(), Problem> {
+        let result = self.try_write(frame);
+        if matches!(result, Err(Problem::Io(_))) {
+            self.stage = Stage::Failed;
+        }
+        result
+    }
+
+    fn try_write(&mut self, frame: &Frame) -> Result<(), Problem> {
         let lane = self.lanes.iter_mut().find(|lane| lane.id == frame.track);
         let lane = lane.ok_or(Problem::UnknownTrack(frame.track))?;
         match &mut self.stage {
@@ -180,11 +200,15 @@ impl<W: Write + Seek> Writer<W> {
                 Ok(())
             }
             Stage::Gathering { waiting, .. } => {
+                let time = lane.time_of(frame);
                 if lane.accept(frame) {
-                    waiting.push(frame.clone());
+                    waiting.push((time, frame.clone()));
                 }
+                let earliest = waiting.iter().map(|(time, _)| *time).min().unwrap_or(time);
+                let waited = Duration::from_micros(time.saturating_sub(earliest));
                 let is_complete = self.lanes.iter().all(|lane| lane.has_begun);
-                if is_complete || span(waiting, frame) >= HEADER_WAIT {
+                let held = waiting.iter().map(|(_, frame)| frame.data.len()).sum::<usize>();
+                if is_complete || waited >= HEADER_WAIT || held >= CLUSTER_BYTES {
                     self.begin()?;
                 }
                 Ok(())
@@ -212,13 +236,9 @@ impl<W: Write + Seek> Writer<W> {
                 private: private.clone(),
             });
         }
-        let start = waiting
-            .iter()
-            .map(|frame| frame.captured.as_micros())
-            .min()
-            .unwrap_or(0);
+        let start = waiting.iter().map(|(time, _)| *time).min().unwrap_or(0);
         let mut segment = Segment::new(output, &tracks)?;
-        for frame in &waiting {
+        for (_, frame) in &waiting {
             if let Some(lane) = self.lanes.iter().find(|lane| lane.id == frame.track) {
                 write_block(&mut segment, lane, frame, start)?;
             }
@@ -243,13 +263,6 @@ impl<W: Write + Seek> Writer<W> {
     }
 }
 
-/// How much media waits for the header.
-fn span(waiting: &[Frame], latest: &Frame) -> Duration {
-    let earliest = waiting.iter().map(|frame| frame.captured.as_micros()).min();
-    let earliest = earliest.unwrap_or(latest.captured.as_micros());
-    Duration::from_micros(latest.captured.as_micros().saturating_sub(earliest))
-}
-
 /// Writes one frame as Matroska holds it.
 fn write_block<W: Write + Seek>(
     segment: &mut Segment<W>,
@@ -261,7 +274,7 @@ fn write_block<W: Write + Seek>(
         return Ok(());
     };
     let converted = lane.is_annex_b.then(|| avc::to_length_prefixed(&frame.data));
-    let micros = frame.captured.as_micros().saturating_sub(start);
+    let micros = lane.time_of(frame).saturating_sub(start);
     segment.write(&TimedBlock {
         track,
         millis: i64::try_from(micros.saturating_add(500) / 1000).unwrap_or(i64::MAX),
@@ -394,6 +407,23 @@ mod tests {
         let (_, frames) = read(&finished(writer));
         let read: Vec<_> = frames.iter().map(|frame| frame.captured.as_micros() / 1000).collect();
         assert_eq!(read, times);
+    }
+
+    #[test]
+    fn tracks_with_different_epochs_share_one_time_line() {
+        let mut tracks = [sound(0, 1), pictures(1, "vp8")];
+        (tracks[0].epoch_unix_us, tracks[1].epoch_unix_us) = (1_795_000_000_000_000, 1_795_000_000_250_000);
+        let mut writer = writer(&tracks);
+        writer.write(&frame(0, 100_000, true)).unwrap();
+        writer.write(&frame(1, 50_000, true)).unwrap();
+        let (_, frames) = read(&finished(writer));
+        assert_eq!(
+            frames
+                .iter()
+                .map(|frame| frame.captured.as_micros())
+                .collect::<Vec<_>>(),
+            [0, 200_000]
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::io::{BufReader, Cursor, Read, Seek};
 use std::path::Path;
 
 use bytes::Bytes;
-use meipo::media::{Frame, FrameKind, Track, TrackSource};
+use meipo::media::{Frame, FrameKind, Track};
 use meipo::units::{CaptureTime, FrameNumber, TrackId};
 
 use super::matroska::MatroskaReader;
@@ -81,15 +81,10 @@ impl Source {
         let shift = first
             .as_ref()
             .map_or(0, |block| block.timestamp.saturating_neg().max(0));
-        let tracks = (0..).zip(demux.shapes()).map(|(id, shape)| Track {
-            id: TrackId(id),
-            kind: shape.kind,
-            source: TrackSource::File,
-            codec: shape.codec.clone(),
-            description: shape.description.clone(),
-            epoch_unix_us: 0,
-        });
-        let tracks: Vec<_> = tracks.collect();
+        let tracks: Vec<_> = (0..)
+            .zip(demux.shapes())
+            .map(|(id, shape)| shape.track(TrackId(id)))
+            .collect();
         Ok(Source {
             name,
             numbers: vec![FrameNumber::default(); tracks.len()],
@@ -112,7 +107,9 @@ impl Source {
 
     /// The next frame in decode order, of whichever track it is; `None` after the last.
     ///
-    /// A file that ends inside a frame ends after the last whole one.
+    /// Pictures are timed by when they are shown, sound by when it went into its encoder: it is heard its codec's
+    /// lookahead (6.5 ms) later, as from a live microphone. A file that ends inside a frame ends after the last whole
+    /// one.
     ///
     /// # Errors
     /// When the file cannot be read or is damaged.
