@@ -1,0 +1,6 @@
+//! The peer as a library, so that tests and benches reach its parts.
+
+pub mod codec;
+pub mod container;
+pub mod params;
+pub mod pattern;
