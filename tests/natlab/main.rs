@@ -6,4 +6,5 @@ mod calls;
 mod lab;
 mod matrix;
 mod process;
+mod programs;
 mod rules;

@@ -80,9 +80,9 @@ impl Process {
     }
 
     /// Ends the program without a warning.
-    pub(crate) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) -> ExitStatus {
         self.child.kill().expect("a child can be killed");
-        self.child.wait().expect("a killed child ends");
+        self.child.wait().expect("a killed child ends")
     }
 
     /// Asks the program to end, and waits until it has.
