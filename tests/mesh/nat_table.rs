@@ -8,8 +8,9 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use crate::ping::{MIRRORS, Pinger, add_mirror, reflection};
+use crate::world::link::Link;
 use crate::world::nat::{NatKind, UdpPolicy};
-use crate::world::{Family, HostId, INTERNET, NetworkId, World, seeds};
+use crate::world::{Family, HostId, INTERNET, NetworkId, TUNNEL, World, seeds};
 
 #[test]
 fn every_pair_of_nats_opens_exactly_where_it_can() {
@@ -177,6 +178,24 @@ fn a_policy_lets_only_some_ports_out() {
     let mut pair = Pair::new(1, &[kind], &[]);
     assert_eq!(reflection(&mut pair.world, pair.left, MIRRORS[0]), None);
     assert!(reflection(&mut pair.world, pair.left, MIRRORS[1]).is_some());
+}
+
+#[test]
+fn a_tunnel_passes_where_udp_is_blocked_and_loses_nothing() {
+    let mut pair = Pair::new(1, &[NatKind::udp_blocked()], &[]);
+    let left = pair.left;
+    pair.world
+        .uplink(left, Link::with_delay(Duration::from_millis(10)).loss(0.3));
+    let right = pair.world.address(pair.right);
+    let now = pair.world.now();
+    pair.with_left(|left| {
+        left.ping(now, 0, right);
+        (0..100).for_each(|_| left.ping(now, TUNNEL, right));
+    });
+    pair.world.run(secs(10));
+    assert_eq!(pair.with_right(|right| right.pings.len()), 100);
+    let sockets: Vec<u16> = pair.with_left(|left| left.pongs.iter().map(|(_, socket, _)| *socket).collect());
+    assert_eq!(sockets, [TUNNEL; 100]);
 }
 
 #[test]

@@ -114,6 +114,7 @@ pub(crate) struct Carrier {
     in_burst: bool,
     busy_until: Time,
     last_arrival: Time,
+    last_in_stream: Time,
 }
 
 impl Carrier {
@@ -125,6 +126,7 @@ impl Carrier {
             in_burst: false,
             busy_until: Time::ZERO,
             last_arrival: Time::ZERO,
+            last_in_stream: Time::ZERO,
         }
     }
 
@@ -147,6 +149,16 @@ impl Carrier {
             first: Some(first),
             second,
         }
+    }
+
+    /// When the same bytes arrive within a stream: what is lost is sent again, and all behind it waits.
+    pub(crate) fn carry_in_stream(&mut self, now: Time, len: usize) -> Arrivals {
+        let len = self.link.mtu.map_or(len, |mtu| len.min(mtu));
+        let mut attempts = (0..MOST_ATTEMPTS).map(|nth| now + RETRANSMISSION * nth);
+        let arrival = attempts.find_map(|at| self.carry(at, len).next());
+        let first = arrival.map(|at| self.last_in_stream.max(at));
+        self.last_in_stream = first.unwrap_or(self.last_in_stream);
+        Arrivals { first, second: None }
     }
 
     fn loses(&mut self) -> bool {
@@ -207,3 +219,9 @@ impl Iterator for Arrivals {
         self.first.take().or_else(|| self.second.take())
     }
 }
+
+/// The least time after which TCP sends again, on Linux.
+const RETRANSMISSION: Duration = Duration::from_millis(200);
+
+/// A stream that gets nothing through for this many attempts has failed.
+const MOST_ATTEMPTS: u32 = 50;

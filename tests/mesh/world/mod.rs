@@ -23,14 +23,15 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 pub(crate) use self::chance::seeds;
 use self::link::{Carrier, Link};
-use self::nat::NatKind;
+use self::nat::{NatKind, Protocol};
 pub(crate) use self::station::Clock;
 use self::station::{Sockets, Station};
 use self::story::Story;
 use self::topology::Topology;
 pub(crate) use self::topology::{Family, INTERNET, NetworkId};
 
-/// A machine with UDP sockets: 0 is its main one, others open when they first send.
+/// A machine with UDP sockets: 0 is its main one, others open when they first send. What it sends
+/// to `TUNNEL` goes over a TCP connection: in order, whole, and also where UDP is blocked.
 pub(crate) trait Host {
     /// A datagram came in on `socket`.
     fn handle_datagram(&mut self, now: Time, socket: u16, from: SocketAddr, bytes: &[u8]);
@@ -80,20 +81,18 @@ pub(crate) struct World {
 enum Event {
     Wake(HostId),
     /// A datagram has left its sender's side and stands before its receiver's gateways.
-    Meet {
-        sender: HostId,
-        network: NetworkId,
-        from: SocketAddr,
-        to: SocketAddr,
-        bytes: Vec<u8>,
-    },
-    Deliver {
-        sender: HostId,
-        receiver: HostId,
-        from: SocketAddr,
-        local: SocketAddr,
-        bytes: Vec<u8>,
-    },
+    Meet(NetworkId, Datagram),
+    Deliver(HostId, Datagram),
+}
+
+/// A datagram under way, with its ends as they look where it is.
+#[derive(Clone)]
+struct Datagram {
+    sender: HostId,
+    protocol: Protocol,
+    from: SocketAddr,
+    to: SocketAddr,
+    bytes: Vec<u8>,
 }
 
 impl World {
@@ -335,20 +334,8 @@ impl World {
         self.now = now;
         match event {
             Event::Wake(id) => self.wake(id),
-            Event::Meet {
-                sender,
-                network,
-                from,
-                to,
-                bytes,
-            } => self.meet(sender, network, from, to, bytes),
-            Event::Deliver {
-                sender,
-                receiver,
-                from,
-                local,
-                bytes,
-            } => self.deliver(sender, receiver, from, local, &bytes),
+            Event::Meet(network, datagram) => self.meet(network, &datagram),
+            Event::Deliver(receiver, datagram) => self.deliver(receiver, &datagram),
         }
         true
     }
@@ -378,6 +365,9 @@ impl Drop for World {
         }
     }
 }
+
+/// The socket that stands for a TCP connection between two hosts' main addresses.
+pub(crate) const TUNNEL: u16 = u16::MAX;
 
 /// The port of a host's main socket.
 const MAIN_PORT: u16 = 5000;

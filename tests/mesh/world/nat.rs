@@ -46,6 +46,14 @@ pub(crate) enum UdpPolicy {
     OnlyTo(Vec<u16>),
 }
 
+/// What a packet belongs to; mappings and filters of the two have nothing to do with each other.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Protocol {
+    Udp,
+    /// A connection that carries datagrams where UDP is blocked.
+    Tcp,
+}
+
 /// Everything that tells one NAT from another.
 #[derive(Clone, Debug)]
 pub(crate) struct NatKind {
@@ -152,13 +160,13 @@ pub(crate) struct Nat {
     kind: NatKind,
     address: Ipv4Addr,
     mappings: BTreeMap<Key, Mapping>,
-    flows: BTreeMap<(SocketAddrV6, SocketAddrV6), Time>,
+    flows: BTreeMap<(Protocol, SocketAddrV6, SocketAddrV6), Time>,
     rng: ChaCha8Rng,
     last_port: u16,
 }
 
 /// What chooses a mapping: the inner endpoint and as much of the outer one as the kind looks at.
-type Key = (SocketAddrV4, Option<Ipv4Addr>, Option<u16>);
+type Key = (Protocol, SocketAddrV4, Option<Ipv4Addr>, Option<u16>);
 
 #[derive(Debug)]
 struct Mapping {
@@ -205,12 +213,18 @@ impl Nat {
     }
 
     /// The outer source of a datagram from inside, or `None` when it may not leave.
-    pub(crate) fn outbound(&mut self, now: Time, from: SocketAddrV4, to: SocketAddrV4) -> Option<SocketAddrV4> {
-        if !self.may_leave(to.port()) {
+    pub(crate) fn outbound(
+        &mut self,
+        now: Time,
+        protocol: Protocol,
+        from: SocketAddrV4,
+        to: SocketAddrV4,
+    ) -> Option<SocketAddrV4> {
+        if !self.may_leave(protocol, to.port()) {
             return None;
         }
         self.forget_expired(now);
-        let key = self.key(from, to);
+        let key = self.key(protocol, from, to);
         if !self.mappings.contains_key(&key) {
             let port = self.free_port(from.port())?;
             let permissions = BTreeMap::new();
@@ -232,45 +246,47 @@ impl Nat {
     }
 
     /// The inner destination of a datagram from outside, or `None` when it may not enter.
-    pub(crate) fn inbound(&self, now: Time, from: SocketAddrV4, port: u16) -> Option<SocketAddrV4> {
-        let found = self.mappings.iter().find(|(_, m)| m.port == port && m.expires > now);
-        let ((inner, ..), mapping) = found?;
+    pub(crate) fn inbound(&self, now: Time, protocol: Protocol, from: SocketAddrV4, port: u16) -> Option<SocketAddrV4> {
+        let mut mappings = self.mappings.iter().filter(|((of, ..), _)| *of == protocol);
+        let ((_, inner, ..), mapping) = mappings.find(|(_, m)| m.port == port && m.expires > now)?;
         let mut permitted = mapping.permissions.iter().filter(|(_, until)| **until > now);
         let may_enter = match self.kind.filtering {
             Dependence::EndpointIndependent => true,
             Dependence::Address => permitted.any(|(to, _)| to.ip() == from.ip()),
             Dependence::AddressAndPort => permitted.any(|(to, _)| *to == from),
         };
-        (may_enter && self.kind.udp != UdpPolicy::Blocked).then_some(*inner)
+        let is_blocked = protocol == Protocol::Udp && self.kind.udp == UdpPolicy::Blocked;
+        (may_enter && !is_blocked).then_some(*inner)
     }
 
     /// Whether an IPv6 datagram from inside may leave; if so, its answers may enter.
-    pub(crate) fn outbound_v6(&mut self, now: Time, from: SocketAddrV6, to: SocketAddrV6) -> bool {
-        if !self.may_leave(to.port()) {
+    pub(crate) fn outbound_v6(&mut self, now: Time, protocol: Protocol, from: SocketAddrV6, to: SocketAddrV6) -> bool {
+        if !self.may_leave(protocol, to.port()) {
             return false;
         }
-        self.flows.insert((from, to), now + self.kind.timeout);
+        self.flows.insert((protocol, from, to), now + self.kind.timeout);
         true
     }
 
     /// Whether an IPv6 datagram from outside answers one from inside.
-    pub(crate) fn admits_v6(&self, now: Time, from: SocketAddrV6, to: SocketAddrV6) -> bool {
-        self.flows.get(&(to, from)).is_some_and(|until| *until > now)
+    pub(crate) fn admits_v6(&self, now: Time, protocol: Protocol, from: SocketAddrV6, to: SocketAddrV6) -> bool {
+        self.flows.get(&(protocol, to, from)).is_some_and(|until| *until > now)
     }
 
-    fn may_leave(&self, port: u16) -> bool {
-        match &self.kind.udp {
+    fn may_leave(&self, protocol: Protocol, port: u16) -> bool {
+        let is_allowed = match &self.kind.udp {
             UdpPolicy::Open => true,
             UdpPolicy::Blocked => false,
             UdpPolicy::OnlyTo(ports) => ports.contains(&port),
-        }
+        };
+        is_allowed || protocol == Protocol::Tcp
     }
 
-    fn key(&self, from: SocketAddrV4, to: SocketAddrV4) -> Key {
+    fn key(&self, protocol: Protocol, from: SocketAddrV4, to: SocketAddrV4) -> Key {
         match self.kind.mapping {
-            Dependence::EndpointIndependent => (from, None, None),
-            Dependence::Address => (from, Some(*to.ip()), None),
-            Dependence::AddressAndPort => (from, Some(*to.ip()), Some(to.port())),
+            Dependence::EndpointIndependent => (protocol, from, None, None),
+            Dependence::Address => (protocol, from, Some(*to.ip()), None),
+            Dependence::AddressAndPort => (protocol, from, Some(*to.ip()), Some(to.port())),
         }
     }
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 use meipo::units::Time;
 
 use super::link::Carrier;
+use super::nat::Protocol;
 use super::topology::NetworkId;
-use super::{Host, MAIN_PORT};
+use super::{Host, MAIN_PORT, TUNNEL};
 
 pub(crate) struct Station {
     pub(crate) name: String,
@@ -36,9 +37,13 @@ impl Station {
     }
 
     /// The socket that hears what arrives at `local`, if the host is awake and still has that address.
-    pub(crate) fn hearing(&self, now: Time, local: SocketAddr) -> Option<u16> {
+    pub(crate) fn hearing(&self, now: Time, protocol: Protocol, local: SocketAddr) -> Option<u16> {
         let is_listening = self.asleep_until <= now && self.addresses.contains(&local.ip());
-        is_listening.then(|| self.sockets.receiver(local)).flatten()
+        match (is_listening, protocol) {
+            (false, _) => None,
+            (true, Protocol::Udp) => self.sockets.receiver(local),
+            (true, Protocol::Tcp) => self.sockets.receiver(local).map(|_| TUNNEL),
+        }
     }
 
     /// The addresses of the main socket, or of every socket that is bound to one.
@@ -101,6 +106,8 @@ impl Sockets {
     }
 
     fn open(&mut self, socket: u16) -> Bound {
+        // The tunnel has the numbers of the main socket, in TCP.
+        let socket = if socket == TUNNEL { 0 } else { socket };
         let fresh = Bound {
             address: None,
             port: MAIN_PORT + socket,

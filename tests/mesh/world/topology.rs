@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use meipo::units::Time;
 
 use super::HostId;
-use super::nat::{Ends, Nat, NatKind};
+use super::nat::{Ends, Nat, NatKind, Protocol};
 
 /// A network: the Internet, or what lies behind one gateway.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -127,6 +127,7 @@ impl Topology {
     pub(crate) fn ascend(
         &mut self,
         now: Time,
+        protocol: Protocol,
         network: NetworkId,
         from: SocketAddr,
         to: SocketAddr,
@@ -137,8 +138,12 @@ impl Topology {
                 return Err(Refusal::NoSuchAddress);
             };
             from = match Ends::of(from, to).ok_or(Refusal::MixedFamilies)? {
-                Ends::V4(inner, to) => gateway.nat.outbound(now, inner, to).ok_or(Refusal::Outbound)?.into(),
-                Ends::V6(inner, to) if gateway.nat.outbound_v6(now, inner, to) => inner.into(),
+                Ends::V4(inner, to) => gateway
+                    .nat
+                    .outbound(now, protocol, inner, to)
+                    .ok_or(Refusal::Outbound)?
+                    .into(),
+                Ends::V6(inner, to) if gateway.nat.outbound_v6(now, protocol, inner, to) => inner.into(),
                 Ends::V6(..) => return Err(Refusal::Outbound),
             };
             crossed = Some(here);
@@ -156,6 +161,7 @@ impl Topology {
     pub(crate) fn descend(
         &self,
         now: Time,
+        protocol: Protocol,
         network: NetworkId,
         from: SocketAddr,
         to: SocketAddr,
@@ -168,7 +174,10 @@ impl Topology {
                     match resident.ok_or(Refusal::NoSuchAddress)? {
                         Resident::Host(host) => return Ok((*host, to.into())),
                         Resident::Gateway(inner) => {
-                            to = self.nat(*inner).inbound(now, from, to.port()).ok_or(Refusal::Inbound)?;
+                            to = self
+                                .nat(*inner)
+                                .inbound(now, protocol, from, to.port())
+                                .ok_or(Refusal::Inbound)?;
                             here = *inner;
                         }
                     }
@@ -177,7 +186,7 @@ impl Topology {
             Ends::V6(from, to) => {
                 let (home, host) = self.home_of(IpAddr::V6(*to.ip())).ok_or(Refusal::NoSuchAddress)?;
                 let mut crossed = self.ancestors(home).take_while(|id| *id != network);
-                let is_admitted = crossed.all(|inner| self.nat(inner).admits_v6(now, from, to));
+                let is_admitted = crossed.all(|inner| self.nat(inner).admits_v6(now, protocol, from, to));
                 is_admitted.then_some((host, to.into())).ok_or(Refusal::Inbound)
             }
         }

@@ -2,8 +2,12 @@
 
 use std::net::SocketAddr;
 
+use meipo::units::Time;
+
+use super::link::{Arrivals, Carrier};
+use super::nat::Protocol;
 use super::topology::NetworkId;
-use super::{Event, HostId, Transmit, World};
+use super::{Datagram, Event, HostId, TUNNEL, Transmit, World};
 
 impl World {
     /// Wakes a machine whose timeout has come, unless it asked for another time since.
@@ -68,102 +72,96 @@ impl World {
         traffic.bytes += bytes.len() as u64;
         let station = self.station(sender);
         let network = station.network;
-        let Some(source) = station.source(socket, to.ip()) else {
-            return self.lose(sender, to, "no address of this family", &bytes);
+        let source = station.source(socket, to.ip());
+        let mut datagram = Datagram {
+            sender,
+            protocol: if socket == TUNNEL { Protocol::Tcp } else { Protocol::Udp },
+            from: source.unwrap_or(to),
+            to,
+            bytes,
         };
-        let (network, from) = match self.topology.ascend(now, network, source, to) {
+        if source.is_none() {
+            return self.lose(&datagram, "no address of this family");
+        }
+        let Datagram { protocol, from, .. } = datagram;
+        let (network, from) = match self.topology.ascend(now, protocol, network, from, to) {
             Ok(meeting) => meeting,
-            Err(refusal) => return self.lose(sender, to, &format!("{refusal:?}"), &bytes),
+            Err(refusal) => return self.lose(&datagram, &format!("{refusal:?}")),
         };
-        let arrivals = self.station(sender).uplink.carry(now, ip_len(to, &bytes));
+        datagram.from = from;
+        let arrivals = carry(&mut self.station(sender).uplink, now, &datagram);
         if arrivals.is_lost() {
-            return self.lose(sender, to, "lost on the uplink", &bytes);
+            return self.lose(&datagram, "lost on the uplink");
         }
         for at in arrivals {
-            let bytes = bytes.clone();
-            self.schedule(
-                at,
-                Event::Meet {
-                    sender,
-                    network,
-                    from,
-                    to,
-                    bytes,
-                },
-            );
+            self.schedule(at, Event::Meet(network, datagram.clone()));
         }
     }
 
     /// Takes a datagram from where the networks meet through the receiver's gateways and links.
-    pub(super) fn meet(
-        &mut self,
-        sender: HostId,
-        network: NetworkId,
-        from: SocketAddr,
-        to: SocketAddr,
-        bytes: Vec<u8>,
-    ) {
+    pub(super) fn meet(&mut self, network: NetworkId, datagram: &Datagram) {
         let now = self.now;
-        let (receiver, local) = match self.topology.descend(now, network, from, to) {
+        let Datagram { sender, protocol, .. } = *datagram;
+        let (receiver, local) = match self
+            .topology
+            .descend(now, protocol, network, datagram.from, datagram.to)
+        {
             Ok(arrival) => arrival,
-            Err(refusal) => return self.lose(sender, to, &format!("{refusal:?}"), &bytes),
+            Err(refusal) => return self.lose(datagram, &format!("{refusal:?}")),
         };
-        let len = ip_len(to, &bytes);
         let mut moments: Vec<_> = match self.pairs.get_mut(&(sender, receiver)) {
-            Some(carrier) => carrier.carry(now, len).collect(),
+            Some(carrier) => carry(carrier, now, datagram).collect(),
             None => vec![now],
         };
-        // The access link comes last and takes datagrams in the order in which they reach it; two
-        // copies reach it together.
+        // The access link comes last and takes copies in the order in which they reach it.
         moments.sort_unstable();
         let downlink = &mut self.station(receiver).downlink;
-        let arrivals: Vec<_> = moments.into_iter().flat_map(|at| downlink.carry(at, len)).collect();
+        let arrivals: Vec<_> = moments
+            .into_iter()
+            .flat_map(|at| carry(downlink, at, datagram))
+            .collect();
         if arrivals.is_empty() {
-            return self.lose(sender, to, "lost on the way", &bytes);
+            return self.lose(datagram, "lost on the way");
         }
         for at in arrivals {
-            let bytes = bytes.clone();
-            self.schedule(
-                at,
-                Event::Deliver {
-                    sender,
-                    receiver,
-                    from,
-                    local,
-                    bytes,
-                },
-            );
+            let mut datagram = datagram.clone();
+            datagram.to = local;
+            self.schedule(at, Event::Deliver(receiver, datagram));
         }
     }
 
-    pub(super) fn deliver(
-        &mut self,
-        sender: HostId,
-        receiver: HostId,
-        from: SocketAddr,
-        local: SocketAddr,
-        bytes: &[u8],
-    ) {
+    /// Hands a datagram to its receiver's machine.
+    pub(super) fn deliver(&mut self, receiver: HostId, datagram: &Datagram) {
         let now = self.now;
+        let Datagram { from, to, bytes, .. } = datagram;
         let station = self.station(receiver);
-        let socket = station.hearing(now, local);
+        let socket = station.hearing(now, datagram.protocol, *to);
         let local_time = station.clock.local(now);
         let (Some(socket), Some(machine)) = (socket, station.machine.as_mut()) else {
-            return self.lose(sender, local, "nobody listens", bytes);
+            return self.lose(datagram, "nobody listens");
         };
-        machine.handle_datagram(local_time, socket, from, bytes);
-        let traffic = self.delivered.entry((sender, receiver)).or_default();
+        machine.handle_datagram(local_time, socket, *from, bytes);
+        let traffic = self.delivered.entry((datagram.sender, receiver)).or_default();
         traffic.packets += 1;
         traffic.bytes += bytes.len() as u64;
-        let line = format!("{from} → {local}, {} bytes", bytes.len());
+        let line = format!("{from} → {to}, {} bytes", bytes.len());
         self.story.datagram(now, line, bytes);
         self.drain(receiver);
     }
 
-    fn lose(&mut self, sender: HostId, to: SocketAddr, why: &str, bytes: &[u8]) {
-        let name = &self.station(sender).name;
+    fn lose(&mut self, datagram: &Datagram, why: &str) {
+        let Datagram { sender, to, bytes, .. } = datagram;
+        let name = &self.station(*sender).name;
         let line = format!("{name} → {to}, {} bytes: {why}", bytes.len());
         self.story.datagram(self.now, line, bytes);
+    }
+}
+
+fn carry(carrier: &mut Carrier, now: Time, datagram: &Datagram) -> Arrivals {
+    let len = ip_len(datagram.to, &datagram.bytes);
+    match datagram.protocol {
+        Protocol::Udp => carrier.carry(now, len),
+        Protocol::Tcp => carrier.carry_in_stream(now, len),
     }
 }
 
