@@ -79,12 +79,41 @@ fn a_black_hole_swallows_long_packets_only() {
 }
 
 #[test]
+fn a_stream_brings_everything_in_order_and_late_instead_of_never() {
+    for seed in seeds(5) {
+        let link = Link::with_delay(millis(10)).loss(0.3).duplication(0.1).mtu(1300);
+        let mut carrier = Carrier::new(link, seed);
+        let arrivals: Vec<_> = (0..1000)
+            .flat_map(|nth| carrier.carry_in_stream(millisecond(nth), 1400))
+            .collect();
+        assert_eq!(arrivals.len(), 1000, "seed {seed}");
+        assert!(arrivals.is_sorted(), "seed {seed}");
+        assert!(arrivals[999] > millisecond(1200), "seed {seed}: {}", arrivals[999]);
+    }
+}
+
+#[test]
 fn the_same_seed_tells_the_same_story() {
     for seed in seeds(3) {
         let traces = [seed, seed, seed + 1].map(|seed| noisy_world(seed).trace());
         assert_eq!(traces[0], traces[1], "seed {seed}");
         assert_ne!(traces[0], traces[2], "seed {seed}");
     }
+}
+
+#[test]
+fn a_trace_tells_datagrams_of_other_content_apart() {
+    let traces = [1, 1, 2].map(|last_byte| {
+        let (mut world, left, right) = two_hosts(1);
+        let to = world.address(right);
+        world.with_host(left, |left: &mut Pinger| {
+            left.say(Time::ZERO, to, vec![0, 0, last_byte])
+        });
+        world.run(secs(1));
+        world.trace()
+    });
+    assert_eq!(traces[0], traces[1]);
+    assert_ne!(traces[0], traces[2]);
 }
 
 #[test]

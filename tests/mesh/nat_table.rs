@@ -93,6 +93,28 @@ fn a_datagram_from_outside_does_not_keep_a_mapping_alive() {
 }
 
 #[test]
+fn a_permission_ends_though_its_mapping_lives_on() {
+    for (later, is_let_in) in [(5, true), (20, false)] {
+        let kind = NatKind::port_restricted().timeout(secs(30));
+        let mut pair = Pair::new(1, &[kind], &[]);
+        let (left, _) = pair.reflections();
+        let (now, right) = (pair.world.now(), pair.world.address(pair.right));
+        pair.with_left(|left| left.ping(now, 0, right));
+        pair.world.run(secs(15));
+        assert_eq!(pair.reflections().0, left);
+        pair.world.run(secs(later));
+        let now = pair.world.now();
+        pair.with_right(|right| right.ping(now, 0, left));
+        pair.world.run(secs(1));
+        assert_eq!(
+            pair.with_left(|left| left.pings.len() == 1),
+            is_let_in,
+            "{later} s later"
+        );
+    }
+}
+
+#[test]
 fn an_early_probe_from_outside_takes_no_port() {
     let mut pair = Pair::new(1, &[NatKind::port_restricted()], &[]);
     let outer = pair.left_outer();
@@ -215,6 +237,29 @@ fn an_ipv6_firewall_lets_in_only_answers() {
     world.run(secs(4));
     assert!(world.with_host(left, |left: &mut Pinger| !left.pongs.is_empty()));
     assert_eq!(world.with_host(right, |right: &mut Pinger| right.pings[0].1), left_at);
+}
+
+#[test]
+fn every_ipv6_firewall_on_the_way_has_its_say() {
+    let mut world = World::new(1);
+    let outer = world.carrier(NatKind::port_restricted());
+    let inner = world.nat(outer, NatKind::port_restricted());
+    let left = world.add("left", inner, Family::V6, |_| Pinger::default());
+    let right = world.add("right", INTERNET, Family::V6, |_| Pinger::default());
+    let [left_at, right_at] = [left, right].map(|host| world.address(host));
+    for (forgetful, let_in) in [(None, 1), (Some(outer), 0), (Some(inner), 0)] {
+        let now = world.now();
+        world.with_host(left, |left: &mut Pinger| left.ping(now, 0, right_at));
+        world.run(secs(1));
+        if let Some(network) = forgetful {
+            world.rebind(network);
+        }
+        let (now, before) = (world.now(), world.with_host(left, |left: &mut Pinger| left.pings.len()));
+        world.with_host(right, |right: &mut Pinger| right.ping(now, 0, left_at));
+        world.run(secs(1));
+        let after = world.with_host(left, |left: &mut Pinger| left.pings.len());
+        assert_eq!(after - before, let_in, "{forgetful:?}");
+    }
 }
 
 /// How a side answers to being punched.

@@ -51,6 +51,11 @@ impl Pinger {
         self.plan(at, 0, mirror, vec![WHO_AM_I]);
     }
 
+    /// Sends something that is neither a ping nor an answer.
+    pub(crate) fn say(&mut self, at: Time, to: SocketAddr, bytes: Vec<u8>) {
+        self.plan(at, 0, to, bytes);
+    }
+
     fn plan(&mut self, at: Time, socket: u16, to: SocketAddr, bytes: Vec<u8>) {
         self.planned.entry(at).or_default().push(Transmit { socket, to, bytes });
     }

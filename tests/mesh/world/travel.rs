@@ -54,7 +54,7 @@ impl World {
         }
         let station = self.station(id);
         let timeout = station.machine.as_mut().and_then(|machine| machine.poll_timeout());
-        let wake = timeout.map(|local| station.clock.global(local).max(now).max(station.asleep_until));
+        let wake = timeout.map(|local| station.clock.global(local).max(now));
         if wake == station.wake {
             return;
         }
