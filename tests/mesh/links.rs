@@ -81,7 +81,11 @@ fn a_black_hole_swallows_long_packets_only() {
 #[test]
 fn a_stream_brings_everything_in_order_and_late_instead_of_never() {
     for seed in seeds(5) {
-        let link = Link::with_delay(millis(10)).loss(0.3).duplication(0.1).mtu(1300);
+        let link = Link::with_delay(millis(10))
+            .jitter(millis(20))
+            .reordering()
+            .loss(0.3)
+            .mtu(1300);
         let mut carrier = Carrier::new(link, seed);
         let arrivals: Vec<_> = (0..1000)
             .flat_map(|nth| carrier.carry_in_stream(millisecond(nth), 1400))
