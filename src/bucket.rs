@@ -18,12 +18,7 @@ pub struct Bucket {
 impl Bucket {
     /// A full bucket.
     pub const fn new(rate: u64, burst: u64, now: Time) -> Self {
-        Bucket {
-            rate,
-            burst,
-            level: burst.saturating_mul(MICRO),
-            filled: now,
-        }
+        Bucket { rate, burst, level: burst.saturating_mul(MICRO), filled: now }
     }
 
     /// Takes `amount` units if they are there.

@@ -277,10 +277,9 @@ impl Introducer {
         let offers = self.open_sessions(room_id, first, second);
         let (Some(of_first), Some(of_second)) = (self.seen(room_id, first), self.seen(room_id, second)) else { return };
         self.stats.introductions += 1;
-        for (to, about, role, side) in [
-            (&of_first, &of_second, Role::Opens, Side::First),
-            (&of_second, &of_first, Role::Accepts, Side::Second),
-        ] {
+        for (to, about, role, side) in
+            [(&of_first, &of_second, Role::Opens, Side::First), (&of_second, &of_first, Role::Accepts, Side::Second)]
+        {
             let introduction = Introduction {
                 peer: about.member.clone(),
                 pair: pair.clone(),

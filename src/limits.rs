@@ -108,12 +108,7 @@ impl Limits {
             ("handshakes_unproven", self.handshakes_unproven as u64, 0, 65_536),
             ("handshakes", self.handshakes as u64, 1, 65_536),
             ("relay_sessions", self.relay_sessions as u64, 0, 1_000_000),
-            (
-                "relay_session_kbps",
-                kilobits::of(self.relay_session_rate),
-                64,
-                1_000_000,
-            ),
+            ("relay_session_kbps", kilobits::of(self.relay_session_rate), 64, 1_000_000),
             ("relay_total_kbps", kilobits::of(self.relay_total_rate), 64, 100_000_000),
             ("queue_len", self.queue_len as u64, 4096, 16 << 20),
             ("queue_ms", whole_millis(self.queue), 10, 10_000),
@@ -122,10 +117,7 @@ impl Limits {
             ("tunnels", self.tunnels as u64, 0, 1_000_000),
             ("tunnels_per_address", self.tunnels_per_address as u64, 1, 1_000_000),
         ];
-        match rows
-            .into_iter()
-            .find(|&(_, value, min, max)| value < min || value > max)
-        {
+        match rows.into_iter().find(|&(_, value, min, max)| value < min || value > max) {
             Some((name, value, min, max)) => Err(LimitError { name, value, min, max }),
             None => Ok(()),
         }
@@ -197,33 +189,16 @@ mod tests {
 
     #[test]
     fn a_limit_out_of_bounds_is_named_with_its_bounds() {
-        let limits = Limits {
-            peers_per_room: 1,
-            ..Limits::default()
-        };
+        let limits = Limits { peers_per_room: 1, ..Limits::default() };
         let error = limits.check().unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "limit peers_per_room = 1 is out of bounds: 2 to 1000 are allowed"
-        );
+        assert_eq!(error, "limit peers_per_room = 1 is out of bounds: 2 to 1000 are allowed");
     }
 
     #[test]
     fn a_duration_and_a_rate_are_checked_in_the_unit_they_are_written_in() {
-        let short = Limits {
-            hello: Duration::from_millis(99),
-            ..Limits::default()
-        };
+        let short = Limits { hello: Duration::from_millis(99), ..Limits::default() };
         assert!(short.check().unwrap_err().to_string().contains("hello_ms = 99"));
-        let slow = Limits {
-            relay_session_rate: Bitrate::from_kilobits(63),
-            ..Limits::default()
-        };
-        assert!(
-            slow.check()
-                .unwrap_err()
-                .to_string()
-                .contains("relay_session_kbps = 63")
-        );
+        let slow = Limits { relay_session_rate: Bitrate::from_kilobits(63), ..Limits::default() };
+        assert!(slow.check().unwrap_err().to_string().contains("relay_session_kbps = 63"));
     }
 }

@@ -35,13 +35,7 @@ impl Link {
             return Err(LinkError::Port);
         }
         check_room(room)?;
-        Ok(Link {
-            host,
-            port,
-            room: room.to_owned(),
-            server,
-            secret,
-        })
+        Ok(Link { host, port, room: room.to_owned(), server, secret })
     }
 
     /// Name or address of the rendezvous.
@@ -156,9 +150,8 @@ fn decode_room(path: &str) -> Result<String, LinkError> {
     if encoded.contains('/') {
         return Err(LinkError::RoomPath);
     }
-    let room = percent_decode_str(encoded)
-        .decode_utf8()
-        .map_err(|error| LinkError::RoomNotText(error.valid_up_to()))?;
+    let room =
+        percent_decode_str(encoded).decode_utf8().map_err(|error| LinkError::RoomNotText(error.valid_up_to()))?;
     Ok(room.into_owned())
 }
 
@@ -192,18 +185,12 @@ mod tests {
 
     #[test]
     fn a_link_is_written_as_people_see_it() {
-        assert_eq!(
-            link("our room").to_string(),
-            format!("meipo://example.org:1935/our%20room#{ID}.{SECRET}")
-        );
+        assert_eq!(link("our room").to_string(), format!("meipo://example.org:1935/our%20room#{ID}.{SECRET}"));
     }
 
     #[test]
     fn a_link_without_a_port_means_the_default_one() {
-        assert_eq!(
-            format!("meipo://example.org/tea#{ID}.{SECRET}").parse(),
-            Ok(link("tea"))
-        );
+        assert_eq!(format!("meipo://example.org/tea#{ID}.{SECRET}").parse(), Ok(link("tea")));
     }
 
     #[test]
@@ -222,10 +209,7 @@ mod tests {
 
     #[test]
     fn a_room_in_any_script_may_be_pasted_encoded_or_not() {
-        assert_eq!(
-            format!("meipo://example.org/茶室#{ID}.{SECRET}").parse(),
-            Ok(link("茶室"))
-        );
+        assert_eq!(format!("meipo://example.org/茶室#{ID}.{SECRET}").parse(), Ok(link("茶室")));
         assert_eq!(link("茶室").to_string().parse(), Ok(link("茶室")));
     }
 
@@ -240,10 +224,7 @@ mod tests {
         let long = "a".repeat(65);
         let cases = [
             ("tea".to_owned(), "no link"),
-            (
-                format!("https://example.org/tea{tail}"),
-                "starts with meipo://, this one with https:",
-            ),
+            (format!("https://example.org/tea{tail}"), "starts with meipo://, this one with https:"),
             (format!("meipo://me:pw@example.org/tea{tail}"), "no user name"),
             (format!("meipo:///tea{tail}"), "names no host"),
             (format!("meipo:tea{tail}"), "names no host"),
@@ -258,14 +239,8 @@ mod tests {
             (format!("meipo://example.org/a/b{tail}"), "%2F"),
             ("meipo://example.org/tea".to_owned(), "before its #"),
             (format!("meipo://example.org/tea#{ID}"), "dot is missing"),
-            (
-                format!("meipo://example.org/tea#abc.{SECRET}"),
-                "server id between the # and the dot",
-            ),
-            (
-                format!("meipo://example.org/tea#{ID}.abc"),
-                "room secret behind the dot",
-            ),
+            (format!("meipo://example.org/tea#abc.{SECRET}"), "server id between the # and the dot"),
+            (format!("meipo://example.org/tea#{ID}.abc"), "room secret behind the dot"),
         ];
         for (text, expected) in cases {
             let error = text.parse::<Link>().unwrap_err().to_string();
@@ -276,9 +251,7 @@ mod tests {
     #[test]
     fn no_error_quotes_the_secret() {
         let secret = "notthesecretitself1";
-        let error = format!("meipo://example.org/tea#{ID}.{secret}")
-            .parse::<Link>()
-            .unwrap_err();
+        let error = format!("meipo://example.org/tea#{ID}.{secret}").parse::<Link>().unwrap_err();
         assert!(!format!("{error} {error:?}").contains(secret));
     }
 
@@ -318,14 +291,7 @@ mod tests {
     fn link(room: &str) -> Link {
         let server = ID.parse().unwrap();
         let secret = RoomSecret::from_base32(SECRET).unwrap();
-        Link::new(
-            Host::Domain("example.org".to_owned()),
-            DEFAULT_PORT,
-            room,
-            server,
-            secret,
-        )
-        .unwrap()
+        Link::new(Host::Domain("example.org".to_owned()), DEFAULT_PORT, room, server, secret).unwrap()
     }
 
     const ID: &str = "ueuwc2lbmfqwcylbmfqwcylbmfqwcylbmfqwcylbmfqwcylbmfqq";

@@ -251,12 +251,8 @@ pub const DISCOVERY_INTERVAL: Duration = Duration::from_millis(300);
 pub const MAX_SEQUENTIAL_STEP: u8 = 8;
 
 /// Waiting times before the rendezvous is tried again; the last one is repeated.
-pub const RENDEZVOUS_RETRY: [Duration; 4] = [
-    Duration::ZERO,
-    Duration::from_millis(250),
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-];
+pub const RENDEZVOUS_RETRY: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1)];
 
 /// How long an attempt to reach the rendezvous, or a peer, may take. An attempt begun while the other side is down would
 /// otherwise wait longer and longer between its packets.

@@ -31,11 +31,7 @@ pub struct RelayLimits {
 
 impl Default for RelayLimits {
     fn default() -> Self {
-        RelayLimits {
-            sessions: RELAY_SESSIONS,
-            session_rate: RELAY_SESSION_RATE,
-            total_rate: RELAY_TOTAL_RATE,
-        }
+        RelayLimits { sessions: RELAY_SESSIONS, session_rate: RELAY_SESSION_RATE, total_rate: RELAY_TOTAL_RATE }
     }
 }
 
@@ -218,11 +214,8 @@ impl Relay {
         bytes: &[u8],
         segment: usize,
     ) -> Result<Verdict, DropReason> {
-        let session = self
-            .sessions
-            .get_mut(&id)
-            .filter(|session| session.is_alive(now))
-            .ok_or(DropReason::NoSession)?;
+        let session =
+            self.sessions.get_mut(&id).filter(|session| session.is_alive(now)).ok_or(DropReason::NoSession)?;
         let to = session.opposite(from)?;
         let len = bytes.len() as u64;
         if !self.total.holds(len, now) {
@@ -233,11 +226,7 @@ impl Relay {
         }
         self.total.take(len, now);
         session.active = now;
-        self.stats.packets += if segment == 0 {
-            1
-        } else {
-            bytes.len().div_ceil(segment) as u64
-        };
+        self.stats.packets += if segment == 0 { 1 } else { bytes.len().div_ceil(segment) as u64 };
         self.stats.bytes += len;
         self.stats.batches += 1;
         Ok(Verdict::Forward { to })
@@ -259,10 +248,7 @@ impl Relay {
             RelayPacket::Data(_) | RelayPacket::Challenge(_) | RelayPacket::Bound => return Err(DropReason::Malformed),
         };
         self.stats.answers += 1;
-        Ok(Verdict::Answer(
-            encode(header.flags, header.epoch, header.session, &answer),
-            from,
-        ))
+        Ok(Verdict::Answer(encode(header.flags, header.epoch, header.session, &answer), from))
     }
 
     fn check_token(&self, token: &RelayToken, header: Header, now_unix_s: u64) -> Result<(), DropReason> {
@@ -320,12 +306,7 @@ struct Session {
 
 impl Session {
     fn new(rate: Bitrate, now: Time) -> Self {
-        Session {
-            first: None,
-            second: None,
-            active: now,
-            bucket: bucket(rate, now),
-        }
+        Session { first: None, second: None, active: now, bucket: bucket(rate, now) }
     }
 
     fn end(&mut self, side: Side) -> &mut Option<SocketAddr> {
@@ -377,24 +358,15 @@ mod tests {
     #[test]
     fn a_stranger_who_knows_the_session_gets_nothing_through() {
         let mut relay = open();
-        assert_eq!(
-            relay.send(MALLORY, &data(SESSION, 1200)),
-            Verdict::Drop(DropReason::Unbound)
-        );
+        assert_eq!(relay.send(MALLORY, &data(SESSION, 1200)), Verdict::Drop(DropReason::Unbound));
     }
 
     #[test]
     fn a_packet_waits_for_nobody() {
         let mut relay = World::new();
         relay.machine.bind(SESSION, Side::First, ALICE, Time::ZERO).unwrap();
-        assert_eq!(
-            relay.send(ALICE, &data(SESSION, 99)),
-            Verdict::Drop(DropReason::HalfOpen)
-        );
-        assert_eq!(
-            relay.send(ALICE, &data(SessionId(8), 99)),
-            Verdict::Drop(DropReason::NoSession)
-        );
+        assert_eq!(relay.send(ALICE, &data(SESSION, 99)), Verdict::Drop(DropReason::HalfOpen));
+        assert_eq!(relay.send(ALICE, &data(SessionId(8), 99)), Verdict::Drop(DropReason::NoSession));
     }
 
     #[test]
@@ -436,10 +408,7 @@ mod tests {
         let forged = RelayKey::from_bytes([9; 32]).token(SESSION, Side::First, EXPIRY);
         assert_eq!(relay.send(ALICE, &bind(forged)), Verdict::Drop(DropReason::BadToken));
         let expired = KEY.token(SESSION, Side::First, UNIX_NOW - 1);
-        assert_eq!(
-            relay.send(ALICE, &bind(expired)),
-            Verdict::Drop(DropReason::ExpiredToken)
-        );
+        assert_eq!(relay.send(ALICE, &bind(expired)), Verdict::Drop(DropReason::ExpiredToken));
     }
 
     #[test]
@@ -447,10 +416,7 @@ mod tests {
         let mut relay = open();
         relay.join(MALLORY, Side::First);
         assert_eq!(relay.send(BOB, &data(SESSION, 99)), Verdict::Forward { to: MALLORY });
-        assert_eq!(
-            relay.send(ALICE, &data(SESSION, 99)),
-            Verdict::Drop(DropReason::Unbound)
-        );
+        assert_eq!(relay.send(ALICE, &data(SESSION, 99)), Verdict::Drop(DropReason::Unbound));
     }
 
     #[test]
@@ -470,10 +436,7 @@ mod tests {
         let verdict = relay.machine.handle_datagram(Time::ZERO, UNIX_NOW, ALICE, &batch, 1000);
         assert_eq!(verdict, Verdict::Split);
         let verdicts: Vec<Verdict> = runs(&batch, 1000).map(|run| relay.send(ALICE, run)).collect();
-        assert_eq!(
-            verdicts,
-            [Verdict::Forward { to: BOB }, Verdict::Drop(DropReason::NoSession)]
-        );
+        assert_eq!(verdicts, [Verdict::Forward { to: BOB }, Verdict::Drop(DropReason::NoSession)]);
     }
 
     #[test]
@@ -487,19 +450,13 @@ mod tests {
             }
         }
         let expected = RELAY_SESSION_RATE.bytes_in(Duration::from_secs(10) + RELAY_BURST);
-        assert!(
-            (expected - 2400..=expected).contains(&carried),
-            "{carried} of {expected} bytes"
-        );
+        assert!((expected - 2400..=expected).contains(&carried), "{carried} of {expected} bytes");
         assert!(relay.machine.stats().drops[&DropReason::SessionRate] > 1000);
     }
 
     #[test]
     fn all_sessions_share_the_total_rate() {
-        let limits = RelayLimits {
-            total_rate: Bitrate::from_kilobits(100),
-            ..RelayLimits::default()
-        };
+        let limits = RelayLimits { total_rate: Bitrate::from_kilobits(100), ..RelayLimits::default() };
         let mut relay = World::with(limits);
         relay.open();
         let verdicts: Vec<Verdict> = (0..60).map(|_| relay.send(ALICE, &data(SESSION, 1200))).collect();
@@ -511,10 +468,7 @@ mod tests {
     fn an_idle_session_is_forgotten() {
         let mut relay = open();
         relay.now += RELAY_IDLE + Duration::from_micros(1);
-        assert_eq!(
-            relay.send(ALICE, &data(SESSION, 99)),
-            Verdict::Drop(DropReason::NoSession)
-        );
+        assert_eq!(relay.send(ALICE, &data(SESSION, 99)), Verdict::Drop(DropReason::NoSession));
         assert!(relay.machine.poll_timeout().unwrap() <= relay.now);
         relay.machine.handle_timeout(relay.now);
         assert_eq!((relay.machine.sessions(), relay.machine.poll_timeout()), (0, None));
@@ -522,16 +476,10 @@ mod tests {
 
     #[test]
     fn a_full_relay_takes_a_new_session_when_an_old_one_is_idle() {
-        let mut relay = World::with(RelayLimits {
-            sessions: 1,
-            ..RelayLimits::default()
-        });
+        let mut relay = World::with(RelayLimits { sessions: 1, ..RelayLimits::default() });
         relay.open();
         let other = SessionId(8);
-        assert_eq!(
-            relay.machine.bind(other, Side::First, ALICE, relay.now),
-            Err(DropReason::Full)
-        );
+        assert_eq!(relay.machine.bind(other, Side::First, ALICE, relay.now), Err(DropReason::Full));
         relay.now += RELAY_IDLE + Duration::from_secs(1);
         assert_eq!(relay.machine.bind(other, Side::First, ALICE, relay.now), Ok(()));
     }
@@ -540,20 +488,14 @@ mod tests {
     fn an_ended_session_carries_nothing() {
         let mut relay = open();
         relay.machine.unbind(SESSION);
-        assert_eq!(
-            relay.send(ALICE, &data(SESSION, 99)),
-            Verdict::Drop(DropReason::NoSession)
-        );
+        assert_eq!(relay.send(ALICE, &data(SESSION, 99)), Verdict::Drop(DropReason::NoSession));
     }
 
     #[test]
     fn what_only_a_relay_sends_is_dropped() {
         let mut relay = open();
         for packet in [RelayPacket::Challenge([0; 16]), RelayPacket::Bound] {
-            assert_eq!(
-                relay.send(ALICE, &encode(0, 0, SESSION, &packet)),
-                Verdict::Drop(DropReason::Malformed)
-            );
+            assert_eq!(relay.send(ALICE, &encode(0, 0, SESSION, &packet)), Verdict::Drop(DropReason::Malformed));
         }
     }
 
@@ -608,10 +550,7 @@ mod tests {
         }
 
         fn with(limits: RelayLimits) -> Self {
-            World {
-                machine: Relay::new(KEY, limits, [1; 32]),
-                now: Time::ZERO,
-            }
+            World { machine: Relay::new(KEY, limits, [1; 32]), now: Time::ZERO }
         }
 
         fn open(&mut self) {
@@ -620,8 +559,7 @@ mod tests {
         }
 
         fn send(&mut self, from: SocketAddr, bytes: &[u8]) -> Verdict {
-            self.machine
-                .handle_datagram(self.now, UNIX_NOW, from, bytes, bytes.len())
+            self.machine.handle_datagram(self.now, UNIX_NOW, from, bytes, bytes.len())
         }
 
         fn challenge(&mut self, from: SocketAddr, side: Side) -> Cookie {

@@ -65,9 +65,7 @@ impl RoomSecret {
 
     fn derive(&self, salt: Option<&[u8]>, info: &[u8]) -> [u8; 32] {
         let mut key = [0; 32];
-        Hkdf::<Sha256>::new(salt, &self.0)
-            .expand(info, &mut key)
-            .expect("HKDF-SHA256 gives up to 255 × 32 bytes");
+        Hkdf::<Sha256>::new(salt, &self.0).expand(info, &mut key).expect("HKDF-SHA256 gives up to 255 × 32 bytes");
         key
     }
 }
@@ -222,10 +220,7 @@ mod tests {
             "11560f91403bb88a77aa8f7bd6e73338dad2e372ac5c07f775b6a58bb221d611"
         );
         let key = SECRET.probe_key(&PairSecret::from_bytes([9; 32]));
-        assert_eq!(
-            hex.encode(key.as_bytes()),
-            "6ca9d561b885278ae9e4be59808a84c9f700f661ecbcf018880ac0e6c2a9eaee"
-        );
+        assert_eq!(hex.encode(key.as_bytes()), "6ca9d561b885278ae9e4be59808a84c9f700f661ecbcf018880ac0e6c2a9eaee");
         assert_eq!(safety_number(&ALICE, &BOB), "01323 65906 80434 74946 86508 56306");
     }
 
@@ -248,11 +243,7 @@ mod tests {
         let number = safety_number(&ALICE, &BOB);
         let groups: Vec<&str> = number.split(' ').collect();
         assert_eq!(groups.len(), 6);
-        assert!(
-            groups
-                .iter()
-                .all(|group| group.len() == 5 && group.bytes().all(|byte| byte.is_ascii_digit()))
-        );
+        assert!(groups.iter().all(|group| group.len() == 5 && group.bytes().all(|byte| byte.is_ascii_digit())));
     }
 
     #[test]

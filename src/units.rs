@@ -142,11 +142,7 @@ impl FromStr for Bitrate {
         if !(1.0..=1e12).contains(&bits) {
             return Err(error());
         }
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "between 1 and 1e12, as checked"
-        )]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and 1e12, as checked")]
         Ok(Bitrate(bits as u64))
     }
 }
@@ -220,10 +216,7 @@ pub fn base32() -> Encoding {
 /// When `text` has another length or a character outside the alphabet.
 pub fn decode_base32<const N: usize>(text: &str) -> Result<[u8; N], ParseIdError> {
     let expected = (N * 8).div_ceil(5);
-    let error = ParseIdError {
-        expected,
-        found: text.chars().count(),
-    };
+    let error = ParseIdError { expected, found: text.chars().count() };
     let bytes = base32().decode(text.as_bytes()).map_err(|_| error.clone())?;
     bytes.try_into().map_err(|_| error)
 }
@@ -307,10 +300,7 @@ mod tests {
     #[test]
     fn a_short_identity_says_how_long_it_should_be() {
         let error = "abc".parse::<PeerId>().unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "expected 52 characters a–z and 2–7, found 3 characters that do not decode"
-        );
+        assert_eq!(error.to_string(), "expected 52 characters a–z and 2–7, found 3 characters that do not decode");
     }
 
     #[test]

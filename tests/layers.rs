@@ -72,10 +72,7 @@ fn the_core_names_nothing_of_the_shell() {
 fn no_file_outgrows_its_noun() {
     let mut wrong = Vec::new();
     for folder in ["src", "peer/src", "rendezvous/src"] {
-        for file in rust_files(&root().join(folder))
-            .iter()
-            .filter(|file| !file.ends_with("tests.rs"))
-        {
+        for file in rust_files(&root().join(folder)).iter().filter(|file| !file.ends_with("tests.rs")) {
             let lines = without_tests(&read(file)).lines().count();
             if lines > MOST_LINES {
                 wrong.push(format!("{}: {lines} lines without its tests", file.display()));

@@ -1,9 +1,5 @@
 //! Clips made by ffmpeg go through `Source` into `Recorder` and come out with the same packets.
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test stops at the first surprise"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,12 +12,7 @@ use tempfile::TempDir;
 
 #[test]
 fn h264_with_b_frames_survives_from_matroska() {
-    round_trip(
-        "clip.mkv",
-        &["-c:v", "libx264", "-bf", "3", "-g", "40", "-c:a", "libopus"],
-        &["avc1.", "opus"],
-        Exact,
-    );
+    round_trip("clip.mkv", &["-c:v", "libx264", "-bf", "3", "-g", "40", "-c:a", "libopus"], &["avc1.", "opus"], Exact);
 }
 
 #[test]
@@ -36,64 +27,27 @@ fn h264_with_b_frames_survives_from_mp4() {
 
 #[test]
 fn h264_with_b_frames_survives_from_fragmented_mp4() {
-    let fragmented = [
-        "-c:v",
-        "libx264",
-        "-bf",
-        "2",
-        "-g",
-        "25",
-        "-c:a",
-        "libopus",
-        "-movflags",
-        "frag_keyframe+empty_moov",
-    ];
+    let fragmented =
+        ["-c:v", "libx264", "-bf", "2", "-g", "25", "-c:a", "libopus", "-movflags", "frag_keyframe+empty_moov"];
     round_trip("clip.mp4", &fragmented, &["avc1.", "opus"], Rounded);
 }
 
 #[test]
 fn vp8_survives_from_webm() {
-    let vp8 = [
-        "-c:v",
-        "libvpx",
-        "-deadline",
-        "realtime",
-        "-cpu-used",
-        "8",
-        "-c:a",
-        "libopus",
-    ];
+    let vp8 = ["-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-c:a", "libopus"];
     round_trip("clip.webm", &vp8, &["vp8", "opus"], Exact);
 }
 
 #[test]
 fn vp9_survives_from_webm_and_mp4() {
-    let vp9 = [
-        "-c:v",
-        "libvpx-vp9",
-        "-deadline",
-        "realtime",
-        "-cpu-used",
-        "8",
-        "-c:a",
-        "libopus",
-    ];
+    let vp9 = ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-c:a", "libopus"];
     round_trip("clip.webm", &vp9, &["vp09.00.", "opus"], Exact);
     round_trip("clip.mp4", &vp9, &["vp09.00.", "opus"], Rounded);
 }
 
 #[test]
 fn av1_survives_from_matroska_and_mp4() {
-    let av1 = [
-        "-c:v",
-        "libaom-av1",
-        "-usage",
-        "realtime",
-        "-cpu-used",
-        "8",
-        "-c:a",
-        "libopus",
-    ];
+    let av1 = ["-c:v", "libaom-av1", "-usage", "realtime", "-cpu-used", "8", "-c:a", "libopus"];
     if !ffmpeg_lists("libaom-av1") {
         return;
     }
@@ -113,17 +67,7 @@ fn a_pipe_gives_its_first_frames_while_it_is_still_written() {
         return;
     };
     let mut ffmpeg = Command::new("ffmpeg");
-    ffmpeg.args([
-        "-v",
-        "error",
-        "-re",
-        "-f",
-        "lavfi",
-        "-i",
-        "testsrc=size=160x120:rate=20",
-        "-t",
-        "30",
-    ]);
+    ffmpeg.args(["-v", "error", "-re", "-f", "lavfi", "-i", "testsrc=size=160x120:rate=20", "-t", "30"]);
     ffmpeg.args([
         "-c:v",
         "libx264",
@@ -141,13 +85,8 @@ fn a_pipe_gives_its_first_frames_while_it_is_still_written() {
     ]);
     let mut ffmpeg = ffmpeg.stdout(Stdio::piped()).spawn().unwrap();
     let mut source = Source::from_reader(ffmpeg.stdout.take().unwrap()).unwrap();
-    let times: Vec<_> = (0..5)
-        .map(|_| source.next_frame().unwrap().unwrap().captured.as_micros())
-        .collect();
-    assert!(
-        ffmpeg.try_wait().unwrap().is_none(),
-        "ffmpeg has ended; the frames did not come as they were written"
-    );
+    let times: Vec<_> = (0..5).map(|_| source.next_frame().unwrap().unwrap().captured.as_micros()).collect();
+    assert!(ffmpeg.try_wait().unwrap().is_none(), "ffmpeg has ended; the frames did not come as they were written");
     ffmpeg.kill().unwrap();
     ffmpeg.wait().unwrap();
     assert_eq!(times, [0, 50_000, 100_000, 150_000, 200_000]);
@@ -160,9 +99,7 @@ fn tracks_that_cannot_be_used_are_listed_with_the_reason() {
     };
     let source = Source::open(&path).unwrap();
     assert_eq!(source.tracks().len(), 1);
-    let [skipped] = source.skipped() else {
-        panic!("{:?}", source.skipped())
-    };
+    let [skipped] = source.skipped() else { panic!("{:?}", source.skipped()) };
     assert!(skipped.reason.contains("Opus"), "{skipped:?}");
 }
 
@@ -192,23 +129,10 @@ fn a_recording_says_how_long_it_is_and_has_an_index() {
     };
     let recording = dir.path().join("rec.mkv");
     record(&path, &recording);
-    let shown = run(
-        "ffprobe",
-        &["-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0"],
-        &recording,
-    );
+    let shown = run("ffprobe", &["-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0"], &recording);
     let seconds: f64 = shown.trim().parse().unwrap();
     assert!((seconds - 4.0).abs() < 0.2, "{seconds}");
-    let first = [
-        "-v",
-        "error",
-        "-read_intervals",
-        "3%+#1",
-        "-select_streams",
-        "v",
-        "-show_entries",
-        "packet=pts_time",
-    ];
+    let first = ["-v", "error", "-read_intervals", "3%+#1", "-select_streams", "v", "-show_entries", "packet=pts_time"];
     let shown = run("ffprobe", &[&first[..], &["-of", "csv=p=0"]].concat(), &recording);
     let seconds: f64 = shown.trim().trim_end_matches(',').parse().unwrap();
     assert!(seconds > 1.9, "seeking to 3 s lands at {seconds} s");
@@ -266,12 +190,7 @@ fn round_trip(name: &str, codecs: &[&str], expected: &[&str], times: Times) {
     for (track, expected) in tracks.iter().zip(expected) {
         assert!(track.codec.starts_with(expected), "{}", track.codec);
         track.check().unwrap();
-        if let TrackKind::Video {
-            width,
-            height,
-            millihertz,
-        } = track.kind
-        {
+        if let TrackKind::Video { width, height, millihertz } = track.kind {
             assert_eq!((width, height, millihertz), (160, 120, 25_000));
         }
     }
@@ -279,33 +198,19 @@ fn round_trip(name: &str, codecs: &[&str], expected: &[&str], times: Times) {
     let (before, after) = (packets(&path), packets(&recording));
     assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
     let start = |packets: &BTreeMap<String, Vec<Packet>>| {
-        packets
-            .values()
-            .flatten()
-            .map(|packet| packet.seconds)
-            .fold(f64::MAX, f64::min)
+        packets.values().flatten().map(|packet| packet.seconds).fold(f64::MAX, f64::min)
     };
     let shift = start(&after) - start(&before);
     for (stream, before) in &before {
         let after = &after[stream];
         assert_eq!(before.len(), after.len(), "stream {stream}");
         for (before, after) in before.iter().zip(after) {
-            assert_eq!(
-                (before.size, &before.hash),
-                (after.size, &after.hash),
-                "stream {stream}"
-            );
+            assert_eq!((before.size, &before.hash), (after.size, &after.hash), "stream {stream}");
             let moved = after.seconds - before.seconds - shift;
             if times == Exact {
-                assert!(
-                    (after.decoded - before.decoded - shift).abs() <= tolerance,
-                    "{before:?} {after:?}"
-                );
+                assert!((after.decoded - before.decoded - shift).abs() <= tolerance, "{before:?} {after:?}");
             }
-            assert!(
-                moved.abs() <= tolerance,
-                "stream {stream}: {before:?} {after:?}, shift {shift}"
-            );
+            assert!(moved.abs() <= tolerance, "stream {stream}: {before:?} {after:?}, shift {shift}");
         }
     }
 }
@@ -320,10 +225,7 @@ fn clip(name: &str, codecs: &[&str]) -> Option<(TempDir, PathBuf)> {
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-v", "error", "-f", "lavfi", "-i", "testsrc=size=160x120:rate=25"]);
     ffmpeg.args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-t", "4"]);
-    ffmpeg
-        .args(codecs)
-        .args(["-pix_fmt", "yuv420p", "-strict", "-2"])
-        .arg(&path);
+    ffmpeg.args(codecs).args(["-pix_fmt", "yuv420p", "-strict", "-2"]).arg(&path);
     assert!(ffmpeg.status().unwrap().success(), "{ffmpeg:?}");
     Some((dir, path))
 }
@@ -340,10 +242,7 @@ fn has_ffmpeg() -> bool {
 
 fn ffmpeg_lists(encoder: &str) -> bool {
     has_ffmpeg() && {
-        let listed = Command::new("ffmpeg")
-            .args(["-v", "error", "-encoders"])
-            .output()
-            .unwrap();
+        let listed = Command::new("ffmpeg").args(["-v", "error", "-encoders"]).output().unwrap();
         String::from_utf8_lossy(&listed.stdout).contains(encoder)
     }
 }
@@ -374,10 +273,7 @@ fn packets(path: &Path) -> BTreeMap<String, Vec<Packet>> {
             .args(["-map", map, "-c", "copy", "-f", "framemd5", "-"]);
         let output = ffmpeg.output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
-        let base = text
-            .lines()
-            .find_map(|line| line.strip_prefix("#tb 0: "))
-            .unwrap_or("1/1");
+        let base = text.lines().find_map(|line| line.strip_prefix("#tb 0: ")).unwrap_or("1/1");
         let (numerator, denominator) = base.split_once('/').unwrap();
         let tick = numerator.parse::<f64>().unwrap() / denominator.parse::<f64>().unwrap();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
@@ -402,10 +298,7 @@ fn run(program: &str, args: &[&str], path: &Path) -> String {
 fn small_mp4() -> &'static [u8] {
     static CLIP: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
     CLIP.get_or_init(|| {
-        let made = clip(
-            "clip.mp4",
-            &["-t", "0.5", "-c:v", "libx264", "-bf", "2", "-c:a", "libopus"],
-        );
+        let made = clip("clip.mp4", &["-t", "0.5", "-c:v", "libx264", "-bf", "2", "-c:a", "libopus"]);
         made.map_or(Vec::new(), |(_dir, path)| std::fs::read(path).unwrap())
     })
 }

@@ -29,9 +29,7 @@ impl FromStr for HostPort {
         }
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => {
-                let port = port
-                    .parse()
-                    .with_context(|| format!("{port:?} in {text:?} is no port from 1 to 65535"))?;
+                let port = port.parse().with_context(|| format!("{port:?} in {text:?} is no port from 1 to 65535"))?;
                 (host, port)
             }
             _ => (text, DEFAULT_PORT),
@@ -119,13 +117,7 @@ mod tests {
 
     #[test]
     fn a_wrong_address_is_quoted() {
-        for text in [
-            "example.org:port",
-            "example.org:0",
-            "exa mple.org:1",
-            ":1935",
-            "example.org:70000",
-        ] {
+        for text in ["example.org:port", "example.org:0", "exa mple.org:1", ":1935", "example.org:70000"] {
             let error = text.parse::<HostPort>().unwrap_err();
             assert!(format!("{error:#}").contains(text), "{error:#}");
         }
@@ -133,10 +125,7 @@ mod tests {
 
     #[test]
     fn only_all_of_ipv6_falls_back_to_all_of_ipv4() {
-        assert_eq!(
-            ipv4_instead("[::]:7000".parse().unwrap()),
-            Some("0.0.0.0:7000".parse().unwrap())
-        );
+        assert_eq!(ipv4_instead("[::]:7000".parse().unwrap()), Some("0.0.0.0:7000".parse().unwrap()));
         assert_eq!(ipv4_instead("[::1]:7000".parse().unwrap()), None);
         assert_eq!(ipv4_instead("127.0.0.1:7000".parse().unwrap()), None);
     }

@@ -76,22 +76,10 @@ pub struct Options {
     #[arg(long, global = true, value_name = "ADDR:PORT", env = "MEIPO_STUN_ALTERNATE")]
     pub stun_alternate: Option<SocketAddr>,
     /// A relay on another machine, and the file with its key; may be repeated
-    #[arg(
-        long,
-        global = true,
-        value_name = "HOST:PORT=FILE",
-        env = "MEIPO_RELAY",
-        value_delimiter = ','
-    )]
+    #[arg(long, global = true, value_name = "HOST:PORT=FILE", env = "MEIPO_RELAY", value_delimiter = ',')]
     pub relay: Vec<RelayOption>,
     /// Change a limit, such as rooms=50; check-config shows all; may be repeated
-    #[arg(
-        long,
-        global = true,
-        value_name = "NAME=NUMBER",
-        env = "MEIPO_LIMIT",
-        value_delimiter = ','
-    )]
+    #[arg(long, global = true, value_name = "NAME=NUMBER", env = "MEIPO_LIMIT", value_delimiter = ',')]
     pub limit: Vec<LimitOption>,
     /// Print results as JSON
     #[arg(long, global = true)]
@@ -111,13 +99,8 @@ impl FromStr for RelayOption {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (address, file) = text
-            .split_once('=')
-            .ok_or("a relay is written HOST:PORT=FILE; the = is missing")?;
-        Ok(RelayOption {
-            address: address.parse().map_err(|error| format!("{error:#}"))?,
-            key_file: file.into(),
-        })
+        let (address, file) = text.split_once('=').ok_or("a relay is written HOST:PORT=FILE; the = is missing")?;
+        Ok(RelayOption { address: address.parse().map_err(|error| format!("{error:#}"))?, key_file: file.into() })
     }
 }
 
@@ -134,14 +117,9 @@ impl FromStr for LimitOption {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, value) = text
-            .split_once('=')
-            .ok_or("a limit is written NAME=NUMBER; the = is missing")?;
+        let (name, value) = text.split_once('=').ok_or("a limit is written NAME=NUMBER; the = is missing")?;
         let value = value.parse().with_context(|| format!("{value:?} is no whole number"));
-        Ok(LimitOption {
-            name: name.trim().to_owned(),
-            value: value.map_err(|error| format!("{error:#}"))?,
-        })
+        Ok(LimitOption { name: name.trim().to_owned(), value: value.map_err(|error| format!("{error:#}"))? })
     }
 }
 
@@ -166,10 +144,7 @@ mod tests {
 
     #[test]
     fn options_may_stand_before_or_behind_the_command() {
-        for line in [
-            ["--data-dir", "/d", "invite", "tea"],
-            ["invite", "tea", "--data-dir", "/d"],
-        ] {
+        for line in [["--data-dir", "/d", "invite", "tea"], ["invite", "tea", "--data-dir", "/d"]] {
             let args = parse(&line);
             assert_eq!(args.command, Some(Command::Invite { room: "tea".to_owned() }));
             assert_eq!(args.options.data_dir, Some("/d".into()));
@@ -183,23 +158,10 @@ mod tests {
 
     #[test]
     fn relays_and_limits_may_be_repeated() {
-        let args = parse(&[
-            "--relay",
-            "a.example=/a",
-            "--relay",
-            "b.example:7=/b",
-            "--limit",
-            "rooms=5,peers=9",
-        ]);
+        let args = parse(&["--relay", "a.example=/a", "--relay", "b.example:7=/b", "--limit", "rooms=5,peers=9"]);
         assert_eq!(args.options.relay.len(), 2);
         assert_eq!(args.options.relay[1].address.port, 7);
-        assert_eq!(
-            args.options.limit[1],
-            LimitOption {
-                name: "peers".to_owned(),
-                value: 9
-            }
-        );
+        assert_eq!(args.options.limit[1], LimitOption { name: "peers".to_owned(), value: 9 });
     }
 
     #[test]
@@ -210,9 +172,7 @@ mod tests {
             (["--public-addr", "a:b"], "no port"),
         ];
         for (line, expected) in cases {
-            let error = Args::try_parse_from([&["rendezvous"][..], &line].concat())
-                .unwrap_err()
-                .to_string();
+            let error = Args::try_parse_from([&["rendezvous"][..], &line].concat()).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
     }

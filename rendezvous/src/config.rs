@@ -68,20 +68,12 @@ impl Config {
         let config = Config {
             listen: options.listen.or(file.listen).unwrap_or(EVERYWHERE),
             public_addr: options.public_addr.clone().or(file.public_addr),
-            data_dir: options
-                .data_dir
-                .clone()
-                .or(file.data_dir)
-                .map_or_else(default_data_dir, Ok)?,
+            data_dir: options.data_dir.clone().or(file.data_dir).map_or_else(default_data_dir, Ok)?,
             log_json: options.log_json.or(file.log_json).unwrap_or(false),
             metrics_listen: options.metrics_listen.or(file.metrics_listen),
             no_tunnel: options.no_tunnel.or(file.no_tunnel).unwrap_or(false),
             stun_alternate: options.stun_alternate.or(file.stun_alternate),
-            relay: if options.relay.is_empty() {
-                file.relay
-            } else {
-                remote_relays(&options.relay)
-            },
+            relay: if options.relay.is_empty() { file.relay } else { remote_relays(&options.relay) },
             limits,
         };
         config.relay_keys()?;
@@ -142,11 +134,7 @@ fn change_limits(limits: Limits, changes: &[LimitOption]) -> anyhow::Result<Limi
     for change in changes {
         let Some(value) = table.get_mut(&change.name) else {
             let known: Vec<&str> = table.keys().map(String::as_str).collect();
-            return Err(anyhow!(
-                "there is no limit {:?}; there are: {}",
-                change.name,
-                known.join(", ")
-            ));
+            return Err(anyhow!("there is no limit {:?}; there are: {}", change.name, known.join(", ")));
         };
         *value = toml::Value::Integer(change.value.into());
     }
@@ -154,10 +142,8 @@ fn change_limits(limits: Limits, changes: &[LimitOption]) -> anyhow::Result<Limi
 }
 
 fn remote_relays(options: &[RelayOption]) -> Vec<RemoteRelay> {
-    let remote = |option: &RelayOption| RemoteRelay {
-        address: option.address.clone(),
-        key_file: option.key_file.clone(),
-    };
+    let remote =
+        |option: &RelayOption| RemoteRelay { address: option.address.clone(), key_file: option.key_file.clone() };
     options.iter().map(remote).collect()
 }
 
@@ -179,11 +165,7 @@ mod tests {
     fn without_anything_the_defaults_hold() {
         let config = Config::resolve(&Options::default()).unwrap();
         assert_eq!(config.listen, "[::]:1935".parse().unwrap());
-        assert!(
-            config.data_dir.ends_with("meipo/rendezvous"),
-            "{}",
-            config.data_dir.display()
-        );
+        assert!(config.data_dir.ends_with("meipo/rendezvous"), "{}", config.data_dir.display());
         assert_eq!(config.limits, Limits::default());
     }
 
@@ -206,20 +188,14 @@ mod tests {
 
     #[test]
     fn a_mistyped_path_is_an_error() {
-        let options = Options {
-            config: Some("/no/such/file.toml".into()),
-            ..Options::default()
-        };
+        let options = Options { config: Some("/no/such/file.toml".into()), ..Options::default() };
         let error = format!("{:#}", Config::resolve(&options).unwrap_err());
         assert!(error.contains("/no/such/file.toml"), "{error}");
     }
 
     #[test]
     fn an_unknown_key_is_named_with_its_line() {
-        for (text, key) in [
-            ("listen = \"[::]:1\"\nlissten = 1\n", "lissten"),
-            ("[limits]\nroom = 1\n", "room"),
-        ] {
+        for (text, key) in [("listen = \"[::]:1\"\nlissten = 1\n", "lissten"), ("[limits]\nroom = 1\n", "room")] {
             let error = Config::resolve(&reading(&file(text))).unwrap_err().to_string();
             assert!(error.contains(&format!("unknown field `{key}`")), "{error}");
             assert!(error.contains("line 2"), "{error}");
@@ -228,12 +204,7 @@ mod tests {
 
     #[test]
     fn a_value_of_the_wrong_kind_is_named_with_its_line() {
-        for text in [
-            "listen = 1935",
-            "[limits]\nrooms = -1",
-            "public_addr = \"a:b\"",
-            "log_json = \"yes\"",
-        ] {
+        for text in ["listen = 1935", "[limits]\nrooms = -1", "public_addr = \"a:b\"", "log_json = \"yes\""] {
             let error = Config::resolve(&reading(&file(text))).unwrap_err().to_string();
             assert!(error.contains("line"), "{error}");
         }
@@ -243,10 +214,7 @@ mod tests {
     fn a_limit_out_of_bounds_is_refused_from_either_place() {
         let file = file("[limits]\npeers_per_room = 1\n");
         let from_file = reading(&file);
-        let from_flag = Options {
-            limit: vec!["peers_per_room=1".parse().unwrap()],
-            ..Options::default()
-        };
+        let from_flag = Options { limit: vec!["peers_per_room=1".parse().unwrap()], ..Options::default() };
         for options in [from_file, from_flag] {
             let error = Config::resolve(&options).unwrap_err().to_string();
             assert!(error.contains("peers_per_room = 1 is out of bounds"), "{error}");
@@ -255,28 +223,16 @@ mod tests {
 
     #[test]
     fn an_unknown_limit_is_answered_with_the_known_ones() {
-        let options = Options {
-            limit: vec!["room=1".parse().unwrap()],
-            ..Options::default()
-        };
+        let options = Options { limit: vec!["room=1".parse().unwrap()], ..Options::default() };
         let error = Config::resolve(&options).unwrap_err().to_string();
-        assert!(
-            error.contains("\"room\"") && error.contains("peers_per_room"),
-            "{error}"
-        );
+        assert!(error.contains("\"room\"") && error.contains("peers_per_room"), "{error}");
     }
 
     #[test]
     fn a_relay_without_its_key_is_an_error() {
-        let options = Options {
-            relay: vec!["relay.example=/no/such.key".parse().unwrap()],
-            ..Options::default()
-        };
+        let options = Options { relay: vec!["relay.example=/no/such.key".parse().unwrap()], ..Options::default() };
         let error = format!("{:#}", Config::resolve(&options).unwrap_err());
-        assert!(
-            error.contains("relay.example:1935") && error.contains("/no/such.key"),
-            "{error}"
-        );
+        assert!(error.contains("relay.example:1935") && error.contains("/no/such.key"), "{error}");
     }
 
     #[test]
@@ -289,10 +245,7 @@ mod tests {
             metrics_listen: Some("127.0.0.1:9464".parse().unwrap()),
             stun_alternate: Some("192.0.2.2:1936".parse().unwrap()),
             relay: vec![format!("relay.example={}", key.display()).parse().unwrap()],
-            limit: vec![
-                "hello_ms=700".parse().unwrap(),
-                "relay_total_kbps=9000".parse().unwrap(),
-            ],
+            limit: vec!["hello_ms=700".parse().unwrap(), "relay_total_kbps=9000".parse().unwrap()],
             ..Options::default()
         };
         let config = Config::resolve(&options).unwrap();
@@ -307,9 +260,6 @@ mod tests {
     }
 
     fn reading(file: &NamedTempFile) -> Options {
-        Options {
-            config: Some(file.path().to_owned()),
-            ..Options::default()
-        }
+        Options { config: Some(file.path().to_owned()), ..Options::default() }
     }
 }

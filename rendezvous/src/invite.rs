@@ -40,16 +40,10 @@ impl Invitation {
 
     /// What a person should know about the link.
     pub fn hints(&self) -> String {
-        let mut hints = format!(
-            "Whoever has this link can join {:?}. Send it where only they read it.",
-            self.link.room()
-        );
+        let mut hints =
+            format!("Whoever has this link can join {:?}. Send it where only they read it.", self.link.room());
         if let Some(ip) = self.guessed {
-            let reach = if is_local(ip) {
-                "people on this network only"
-            } else {
-                "people who can reach that address"
-            };
+            let reach = if is_local(ip) { "people on this network only" } else { "people who can reach that address" };
             hints += &format!(
                 "\nThe address {ip} is a guess and serves {reach}. \
                  Set it with --public-addr HOST:PORT or MEIPO_PUBLIC_ADDR."
@@ -113,10 +107,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let invitation = Invitation::new(&config(&folder, None), "tea").unwrap();
         let hints = invitation.hints();
-        assert!(
-            hints.contains("is a guess") && hints.contains("--public-addr"),
-            "{hints}"
-        );
+        assert!(hints.contains("is a guess") && hints.contains("--public-addr"), "{hints}");
     }
 
     #[test]

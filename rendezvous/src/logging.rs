@@ -10,9 +10,7 @@ use tracing_subscriber::filter::LevelFilter;
 /// # Errors
 /// When `RUST_LOG` holds no filter, or something logs already.
 pub fn start(is_json: bool) -> anyhow::Result<()> {
-    let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::INFO.into())
-        .from_env()?;
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env()?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
     let started = if is_json {
         lines.json().flatten_event(true).try_init()

@@ -85,10 +85,7 @@ struct Page<'a, 'b>(&'a mut fmt::Formatter<'b>);
 
 impl Page<'_, '_> {
     fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        writeln!(
-            self.0,
-            "# HELP meipo_{name} {help}\n# TYPE meipo_{name} gauge\nmeipo_{name} {value}"
-        )
+        writeln!(self.0, "# HELP meipo_{name} {help}\n# TYPE meipo_{name} gauge\nmeipo_{name} {value}")
     }
 
     fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
@@ -105,26 +102,16 @@ impl Page<'_, '_> {
     }
 
     fn counter_head(&mut self, name: &str, help: &str) -> fmt::Result {
-        writeln!(
-            self.0,
-            "# HELP meipo_{name}_total {help}\n# TYPE meipo_{name}_total counter"
-        )
+        writeln!(self.0, "# HELP meipo_{name}_total {help}\n# TYPE meipo_{name}_total counter")
     }
 }
 
 async fn ready(State(source): State<Source>) -> (StatusCode, &'static str) {
-    if source().is_ready {
-        (StatusCode::OK, "ready\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
-    }
+    if source().is_ready { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
 }
 
 async fn metrics(State(source): State<Source>) -> impl IntoResponse {
-    (
-        [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
-        source().to_string(),
-    )
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], source().to_string())
 }
 
 #[cfg(test)]

@@ -24,11 +24,9 @@ use crate::metrics::{Snapshot, serve};
 pub async fn run(config: Config, key: RelayKey) -> anyhow::Result<()> {
     let server = bind(&config, &key).with_context(|| format!("cannot listen on UDP {}", config.listen))?;
     let metrics = match config.metrics_listen {
-        Some(address) => Some(
-            TcpListener::bind(address)
-                .await
-                .with_context(|| format!("cannot listen on TCP {address}"))?,
-        ),
+        Some(address) => {
+            Some(TcpListener::bind(address).await.with_context(|| format!("cannot listen on TCP {address}"))?)
+        }
         None => None,
     };
     let stopped = stop().context("cannot listen for signals")?;
@@ -68,12 +66,7 @@ fn snapshot(report: &RelayReport) -> Snapshot {
         relay_packets: report.stats.packets,
         relay_bytes: report.stats.bytes,
         relay_batches: report.stats.batches,
-        relay_drops: report
-            .stats
-            .drops
-            .iter()
-            .map(|(reason, count)| (reason.as_str(), *count))
-            .collect(),
+        relay_drops: report.stats.drops.iter().map(|(reason, count)| (reason.as_str(), *count)).collect(),
         ..Snapshot::default()
     }
 }
@@ -105,9 +98,7 @@ fn stop() -> io::Result<impl Future<Output = ()>> {
 #[expect(clippy::disallowed_types, reason = "tokens expire by the time of day")]
 fn unix_s() -> u64 {
     use std::time::SystemTime;
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

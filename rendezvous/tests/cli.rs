@@ -8,11 +8,7 @@ use meipo::link::Link;
 #[test]
 fn an_invitation_prints_the_link_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let output = run(
-        folder.path(),
-        &["invite", "tea", "--public-addr", "rv.example:7000"],
-        &[],
-    );
+    let output = run(folder.path(), &["invite", "tea", "--public-addr", "rv.example:7000"], &[]);
     let link: Link = text(&output.stdout).trim().parse().unwrap();
     assert_eq!((link.room(), link.port()), ("tea", 7000));
     assert_eq!(text(&output.stdout).lines().count(), 1);
@@ -22,11 +18,7 @@ fn an_invitation_prints_the_link_alone() {
 #[test]
 fn an_invitation_for_programs_is_json() {
     let folder = tempfile::tempdir().unwrap();
-    let output = run(
-        folder.path(),
-        &["invite", "--json"],
-        &[("MEIPO_PUBLIC_ADDR", "rv.example")],
-    );
+    let output = run(folder.path(), &["invite", "--json"], &[("MEIPO_PUBLIC_ADDR", "rv.example")]);
     let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(value["link"].as_str().unwrap().parse::<Link>().is_ok());
     assert!(value["guessed_address"].is_null());
@@ -37,11 +29,8 @@ fn a_flag_wins_over_the_environment_and_that_over_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("rv.toml");
     std::fs::write(&file, "listen = \"[::]:1\"\nlog_json = true\nno_tunnel = true\n").unwrap();
-    let environment = [
-        ("MEIPO_CONFIG", file.to_str().unwrap()),
-        ("MEIPO_LISTEN", "[::]:2"),
-        ("MEIPO_LOG_JSON", "false"),
-    ];
+    let environment =
+        [("MEIPO_CONFIG", file.to_str().unwrap()), ("MEIPO_LISTEN", "[::]:2"), ("MEIPO_LOG_JSON", "false")];
     let output = run(folder.path(), &["check-config", "--listen", "[::]:3"], &environment);
     let shown = text(&output.stdout);
     assert!(output.status.success());
@@ -55,18 +44,11 @@ fn a_wrong_configuration_fails_with_its_place_on_stderr() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("rv.toml");
     std::fs::write(&file, "\nlissten = 1\n").unwrap();
-    let output = run(
-        folder.path(),
-        &["check-config", "--config", file.to_str().unwrap()],
-        &[],
-    );
+    let output = run(folder.path(), &["check-config", "--config", file.to_str().unwrap()], &[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stdout.is_empty());
     let error = text(&output.stderr);
-    assert!(
-        error.contains("rv.toml") && error.contains("line 2") && error.contains("lissten"),
-        "{error}"
-    );
+    assert!(error.contains("rv.toml") && error.contains("line 2") && error.contains("lissten"), "{error}");
 }
 
 #[test]
@@ -93,9 +75,7 @@ fn a_relay_alone_runs_until_it_is_told_to_stop() {
         .spawn()
         .unwrap();
     let mut line = String::new();
-    BufReader::new(relay.stderr.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
+    BufReader::new(relay.stderr.take().unwrap()).read_line(&mut line).unwrap();
     assert!(line.contains("relay runs"), "{line}");
     Command::new("kill").arg(relay.id().to_string()).status().unwrap();
     assert!(relay.wait().unwrap().success());

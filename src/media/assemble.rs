@@ -77,10 +77,8 @@ impl Assembler {
 
     /// Gives up frames that have waited too long for a missing packet.
     pub fn handle_timeout(&mut self, now: Time) {
-        while let Some((&number, _)) = self
-            .partial
-            .iter()
-            .find(|(_, partial)| now.since(partial.began) >= PARTIAL_FRAME_AGE)
+        while let Some((&number, _)) =
+            self.partial.iter().find(|(_, partial)| now.since(partial.began) >= PARTIAL_FRAME_AGE)
         {
             self.give_up(number);
         }
@@ -117,10 +115,7 @@ impl Assembler {
     /// The frame begun first is the one least likely to become whole.
     fn forget_excess(&mut self) {
         while self.partial.len() > MAX_PARTIAL_FRAMES {
-            let oldest = self
-                .partial
-                .iter()
-                .min_by_key(|(number, partial)| (partial.began, **number));
+            let oldest = self.partial.iter().min_by_key(|(number, partial)| (partial.began, **number));
             let Some(number) = oldest.map(|(number, _)| *number) else {
                 return;
             };
@@ -131,20 +126,11 @@ impl Assembler {
 
 impl Partial {
     fn new(header: Header, now: Time) -> Self {
-        Partial {
-            header,
-            parts: BTreeMap::new(),
-            len: 0,
-            began: now,
-        }
+        Partial { header, parts: BTreeMap::new(), len: 0, began: now }
     }
 
     fn insert(&mut self, header: Header, payload: Bytes) -> Result<(), Unusable> {
-        let as_first = Header {
-            hop_sequence: self.header.hop_sequence,
-            index: self.header.index,
-            ..header
-        };
+        let as_first = Header { hop_sequence: self.header.hop_sequence, index: self.header.index, ..header };
         if as_first != self.header {
             return Err(Unusable::Contradiction);
         }
@@ -227,10 +213,7 @@ mod tests {
         assembler.push(packets[0].clone(), Time::ZERO).unwrap();
         let good = packets[1].clone();
         packets[1].header.captured = CaptureTime::from_micros(1);
-        assert_eq!(
-            assembler.push(packets[1].clone(), Time::ZERO),
-            Err(Unusable::Contradiction)
-        );
+        assert_eq!(assembler.push(packets[1].clone(), Time::ZERO), Err(Unusable::Contradiction));
         assert_eq!(assembler.push(good, Time::ZERO), Ok(None));
         assert_eq!(assembler.push(packets[2].clone(), Time::ZERO), Ok(Some(frame(3, 2500))));
     }
@@ -252,13 +235,7 @@ mod tests {
         let part = Bytes::from(vec![0; MAX_FRAME_LEN / MAX_FRAME_PACKETS + 1]);
         let mut results = (0..count).map(|index| {
             let header = Header { index, count, ..header };
-            assembler.push(
-                Packet {
-                    header,
-                    payload: part.clone(),
-                },
-                Time::ZERO,
-            )
+            assembler.push(Packet { header, payload: part.clone() }, Time::ZERO)
         });
         assert!(results.any(|result| result == Err(Unusable::TooLarge)));
         drop(results);
@@ -279,12 +256,7 @@ mod tests {
     fn the_highest_frame_number_is_a_number_like_others() {
         let mut assembler = Assembler::new();
         for number in [u32::MAX, u32::MAX - 1, 0] {
-            assert!(
-                assembler
-                    .push(packets(number, 10)[0].clone(), Time::ZERO)
-                    .unwrap()
-                    .is_some()
-            );
+            assert!(assembler.push(packets(number, 10)[0].clone(), Time::ZERO).unwrap().is_some());
         }
     }
 

@@ -145,8 +145,7 @@ impl Jitter {
 
     /// Whether every frame up to the end the sender named has left.
     pub fn is_finished(&self) -> bool {
-        self.end
-            .is_some_and(|(end, _)| self.next.is_none_or(|next| next >= end))
+        self.end.is_some_and(|(end, _)| self.next.is_none_or(|next| next >= end))
     }
 
     fn observe(&mut self, frame: &Frame, now: Time) {
@@ -234,11 +233,7 @@ mod tests {
     }
 
     fn key(number: u32) -> Frame {
-        Frame {
-            kind: FrameKind::Key,
-            needs: 0,
-            ..frame(number)
-        }
+        Frame { kind: FrameKind::Key, needs: 0, ..frame(number) }
     }
 
     fn millis(millis: u64) -> Time {
@@ -275,12 +270,7 @@ mod tests {
         let released = drain(&mut jitter, millis(60) + DELAY);
         assert_eq!(
             released,
-            [
-                Released::Frame(frame(0)),
-                Released::Lost(1),
-                Released::Lost(1),
-                Released::Frame(key(3))
-            ]
+            [Released::Frame(frame(0)), Released::Lost(1), Released::Lost(1), Released::Frame(key(3))]
         );
     }
 
@@ -301,10 +291,7 @@ mod tests {
         jitter.push(Frame { needs: 2, ..frame(2) }, millis(40));
         let released = drain(&mut jitter, millis(40) + DELAY);
         let last = Frame { needs: 2, ..frame(2) };
-        assert_eq!(
-            released,
-            [Released::Frame(frame(0)), Released::Lost(1), Released::Frame(last)]
-        );
+        assert_eq!(released, [Released::Frame(frame(0)), Released::Lost(1), Released::Frame(last)]);
     }
 
     #[test]
@@ -336,10 +323,7 @@ mod tests {
     #[test]
     fn pictures_sent_out_of_order_of_display_leave_without_waiting_for_it() {
         let mut jitter = live();
-        let at = |number, captured| Frame {
-            captured: CaptureTime::from_micros(captured),
-            ..frame(number)
-        };
+        let at = |number, captured| Frame { captured: CaptureTime::from_micros(captured), ..frame(number) };
         jitter.push(at(0, 0), millis(0));
         jitter.push(at(1, 60_000), millis(20));
         jitter.push(at(2, 20_000), millis(40));
@@ -355,10 +339,7 @@ mod tests {
         assert_eq!(drain(&mut jitter, millis(0)), [Released::Frame(frame(0))]);
         jitter.push(key(2), millis(40));
         assert_eq!(drain(&mut jitter, millis(539)), []);
-        assert_eq!(
-            drain(&mut jitter, millis(540)),
-            [Released::Lost(1), Released::Frame(key(2))]
-        );
+        assert_eq!(drain(&mut jitter, millis(540)), [Released::Lost(1), Released::Frame(key(2))]);
     }
 
     #[test]
@@ -374,9 +355,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_waiting_frames_is_bounded() {
-        let mut jitter = Jitter::new(Playout::Ordered {
-            patience: Duration::from_secs(60),
-        });
+        let mut jitter = Jitter::new(Playout::Ordered { patience: Duration::from_secs(60) });
         jitter.push(frame(0), millis(0));
         for number in 2..10_000 {
             jitter.push(frame(number), millis(0));

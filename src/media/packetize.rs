@@ -35,12 +35,7 @@ pub fn packetize(frame: &Frame) -> Result<Vec<Packet>, FrameTooLarge> {
         captured: frame.captured,
     };
     let part = |index: usize| -> Bytes { frame.data.slice(index * size..((index + 1) * size).min(len)) };
-    Ok((0..count)
-        .map(|index| Packet {
-            header: header(index),
-            payload: part(index),
-        })
-        .collect())
+    Ok((0..count).map(|index| Packet { header: header(index), payload: part(index) }).collect())
 }
 
 #[cfg(test)]
@@ -66,10 +61,7 @@ mod tests {
     #[test]
     fn the_largest_frame_is_cut_and_one_byte_more_is_refused() {
         assert!(packetize(&frame(MAX_FRAME_LEN)).unwrap().len() <= MAX_FRAME_PACKETS);
-        assert_eq!(
-            packetize(&frame(MAX_FRAME_LEN + 1)),
-            Err(FrameTooLarge(MAX_FRAME_LEN + 1))
-        );
+        assert_eq!(packetize(&frame(MAX_FRAME_LEN + 1)), Err(FrameTooLarge(MAX_FRAME_LEN + 1)));
     }
 
     #[test]

@@ -42,7 +42,13 @@ impl ControllerFactory for WindowFactory {
     fn build(self: Arc<Self>, now: Instant, _mtu: u16) -> Box<dyn Controller> {
         let now = self.clock.time(now);
         let seen = self.switch.get();
-        Box::new(WindowController { window: Window::new(now), now, clock: self.clock, switch: self.switch.clone(), seen })
+        Box::new(WindowController {
+            window: Window::new(now),
+            now,
+            clock: self.clock,
+            switch: self.switch.clone(),
+            seen,
+        })
     }
 }
 

@@ -73,10 +73,7 @@ impl Identity {
     }
 
     fn read(path: &Path, pem: &str) -> Result<Self, IdentityError> {
-        let malformed = |reason: String| IdentityError::Malformed {
-            path: path.to_owned(),
-            reason,
-        };
+        let malformed = |reason: String| IdentityError::Malformed { path: path.to_owned(), reason };
         let key = KeyPair::from_pem(pem).map_err(|error| malformed(error.to_string()))?;
         if !key.is_compatible(&PKCS_ED25519) {
             return Err(malformed("the key in it is no Ed25519 key".to_owned()));
@@ -168,11 +165,7 @@ mod tests {
     #[test]
     fn a_malformed_key_is_kept_and_named() {
         let folder = tempfile::tempdir().unwrap();
-        for text in [
-            "",
-            "no key",
-            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
-        ] {
+        for text in ["", "no key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"] {
             let path = private_file(folder.path(), text);
             let error = Identity::load_or_create(&path).unwrap_err();
             assert!(matches!(error, IdentityError::Malformed { .. }), "{error}");

@@ -77,7 +77,8 @@ impl QuicConfig {
     /// The configuration of one accepted connection, with its own switch of paths.
     pub(super) fn server_for(&self, clock: Clock, switch: PathSwitch) -> Option<Arc<ServerConfig>> {
         let tls = tls::server_config(&self.identity).expect("an identity of ours makes a TLS configuration");
-        let crypto = QuicServerConfig::try_from(tls).expect("TLS 1.3 with the initial cipher suite is all QUIC asks for");
+        let crypto =
+            QuicServerConfig::try_from(tls).expect("TLS 1.3 with the initial cipher suite is all QUIC asks for");
         let mut config = ServerConfig::with_crypto(Arc::new(crypto));
         config.transport_config(Arc::new(self.transport(clock, switch)));
         // Clients of the rendezvous move between networks; peers have one synthetic address for ever.
@@ -87,7 +88,8 @@ impl QuicConfig {
 
     pub(super) fn client(&self, server: PeerId, clock: Clock, switch: PathSwitch) -> ClientConfig {
         let tls = tls::client_config(&self.identity, server).expect("an identity of ours makes a TLS configuration");
-        let crypto = QuicClientConfig::try_from(tls).expect("TLS 1.3 with the initial cipher suite is all QUIC asks for");
+        let crypto =
+            QuicClientConfig::try_from(tls).expect("TLS 1.3 with the initial cipher suite is all QUIC asks for");
         let mut config = ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::new(self.transport(clock, switch)));
         config

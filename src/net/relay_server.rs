@@ -119,9 +119,7 @@ impl RelayServer {
                 segment_size: (piece.len() > segment).then_some(segment),
                 src_ip: None,
             };
-            let sent = self.socket.try_io(Interest::WRITABLE, || {
-                self.state.try_send((&self.socket).into(), &transmit)
-            });
+            let sent = self.socket.try_io(Interest::WRITABLE, || self.state.try_send((&self.socket).into(), &transmit));
             if let Err(error) = sent {
                 debug!(%error, "a batch was lost");
             }
@@ -130,10 +128,8 @@ impl RelayServer {
 
     fn report(&mut self) {
         self.machine.handle_timeout(self.now());
-        self.report.send_replace(RelayReport {
-            sessions: self.machine.sessions(),
-            stats: self.machine.stats().clone(),
-        });
+        self.report
+            .send_replace(RelayReport { sessions: self.machine.sessions(), stats: self.machine.stats().clone() });
     }
 
     fn now(&self) -> Time {
@@ -161,9 +157,7 @@ async fn receive(
     metas: &mut [RecvMeta; BATCH_SIZE],
 ) -> io::Result<usize> {
     let mut slices: Vec<IoSliceMut<'_>> = buffers.iter_mut().map(|buffer| IoSliceMut::new(buffer)).collect();
-    socket
-        .async_io(Interest::READABLE, || state.recv(socket.into(), &mut slices, metas))
-        .await
+    socket.async_io(Interest::READABLE, || state.recv(socket.into(), &mut slices, metas)).await
 }
 
 #[cfg(test)]
@@ -193,23 +187,13 @@ mod tests {
         let (alice, bob) = (peer(relay).await, peer(relay).await);
         bind(&alice, Side::First).await;
         bind(&bob, Side::Second).await;
-        let packets: Vec<Vec<u8>> = (0..20)
-            .map(|number| data(number, if number == 19 { 300 } else { 1100 }))
-            .collect();
+        let packets: Vec<Vec<u8>> = (0..20).map(|number| data(number, if number == 19 { 300 } else { 1100 })).collect();
         let batch = packets.concat();
         let state = UdpSocketState::new((&alice).into()).unwrap();
         for piece in batch.chunks(1100 * state.max_gso_segments()) {
-            let transmit = Transmit {
-                destination: relay,
-                ecn: None,
-                contents: piece,
-                segment_size: Some(1100),
-                src_ip: None,
-            };
-            alice
-                .async_io(Interest::WRITABLE, || state.try_send((&alice).into(), &transmit))
-                .await
-                .unwrap();
+            let transmit =
+                Transmit { destination: relay, ecn: None, contents: piece, segment_size: Some(1100), src_ip: None };
+            alice.async_io(Interest::WRITABLE, || state.try_send((&alice).into(), &transmit)).await.unwrap();
         }
         for packet in packets {
             assert_eq!(receive_one(&bob).await, packet);
@@ -233,26 +217,19 @@ mod tests {
 
     async fn bind(peer: &UdpSocket, side: Side) {
         let token = KEY.token(SESSION, side, UNIX_NOW + 60);
-        peer.send(&encode(0, 0, SESSION, &RelayPacket::Bind(token)))
-            .await
-            .unwrap();
+        peer.send(&encode(0, 0, SESSION, &RelayPacket::Bind(token))).await.unwrap();
         let challenge = receive_one(peer).await;
         let Ok((_, RelayPacket::Challenge(cookie))) = decode(&challenge) else {
             panic!("a challenge is the answer to a BIND");
         };
-        peer.send(&encode(0, 0, SESSION, &RelayPacket::Answer(token, cookie)))
-            .await
-            .unwrap();
+        peer.send(&encode(0, 0, SESSION, &RelayPacket::Answer(token, cookie))).await.unwrap();
         let bound = receive_one(peer).await;
         assert!(matches!(decode(&bound), Ok((_, RelayPacket::Bound))));
     }
 
     async fn receive_one(peer: &UdpSocket) -> Vec<u8> {
         let mut bytes = vec![0; 2000];
-        let len = timeout(Duration::from_secs(10), peer.recv(&mut bytes))
-            .await
-            .expect("a packet in time")
-            .unwrap();
+        let len = timeout(Duration::from_secs(10), peer.recv(&mut bytes)).await.expect("a packet in time").unwrap();
         bytes.truncate(len);
         bytes
     }

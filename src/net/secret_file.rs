@@ -26,9 +26,7 @@ pub fn read(path: &Path) -> Result<String, SecretFileError> {
     refuse_open(path, &file)?;
     let mut text = String::new();
     let mut limited = (&mut file).take(MAX_SECRET_FILE_LEN);
-    limited
-        .read_to_string(&mut text)
-        .map_err(|error| unreadable(path, error))?;
+    limited.read_to_string(&mut text).map_err(|error| unreadable(path, error))?;
     Ok(text)
 }
 
@@ -48,10 +46,7 @@ fn create(path: &Path, text: String) -> Result<String, SecretFileError> {
     match write(path, &text) {
         Ok(()) => Ok(text),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read(path),
-        Err(source) => Err(SecretFileError::Create {
-            path: path.to_owned(),
-            source,
-        }),
+        Err(source) => Err(SecretFileError::Create { path: path.to_owned(), source }),
     }
 }
 
@@ -92,28 +87,17 @@ pub enum SecretFileError {
 }
 
 fn unreadable(path: &Path, source: io::Error) -> SecretFileError {
-    SecretFileError::Unreadable {
-        path: path.to_owned(),
-        source,
-    }
+    SecretFileError::Unreadable { path: path.to_owned(), source }
 }
 
 #[cfg(unix)]
 fn refuse_open(path: &Path, file: &File) -> Result<(), SecretFileError> {
     use std::os::unix::fs::PermissionsExt;
-    let mode = file
-        .metadata()
-        .map_err(|error| unreadable(path, error))?
-        .permissions()
-        .mode()
-        & 0o7777;
+    let mode = file.metadata().map_err(|error| unreadable(path, error))?.permissions().mode() & 0o7777;
     if mode & 0o077 == 0 {
         return Ok(());
     }
-    Err(SecretFileError::Open {
-        path: path.to_owned(),
-        mode,
-    })
+    Err(SecretFileError::Open { path: path.to_owned(), mode })
 }
 
 #[cfg(not(unix))]

@@ -156,8 +156,7 @@ impl Server {
     fn flush(&mut self) {
         let now = self.clock.now();
         let segments = self.main.max_segments();
-        while let Some(Sending { port, to, segment, ecn }) =
-            self.machine.poll_transmit(&mut self.buffer, segments, now)
+        while let Some(Sending { port, to, segment, ecn }) = self.machine.poll_transmit(&mut self.buffer, segments, now)
         {
             match (port, &self.alternate) {
                 (Port::Alternate, Some(alternate)) => alternate.send(to, &self.buffer, segment, ecn),

@@ -134,10 +134,7 @@ struct KeyVerifier {
 
 impl KeyVerifier {
     fn new(provider: &CryptoProvider, expected: Option<PeerId>) -> Self {
-        KeyVerifier {
-            expected,
-            algorithms: provider.signature_verification_algorithms,
-        }
+        KeyVerifier { expected, algorithms: provider.signature_verification_algorithms }
     }
 
     fn check(&self, certificate: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) -> Result<(), Error> {
@@ -146,9 +143,7 @@ impl KeyVerifier {
         }
         let id = peer_id(certificate)?;
         if self.expected.is_some_and(|expected| expected != id) {
-            return Err(Error::InvalidCertificate(
-                CertificateError::ApplicationVerificationFailure,
-            ));
+            return Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure));
         }
         Ok(())
     }
@@ -260,11 +255,7 @@ mod tests {
     #[test]
     fn a_server_with_another_key_is_refused() {
         let (alice, bob, mallory) = (identity(), identity(), identity());
-        let error = handshake(
-            client_config(&alice, bob.id()).unwrap(),
-            server_config(&mallory).unwrap(),
-        )
-        .unwrap_err();
+        let error = handshake(client_config(&alice, bob.id()).unwrap(), server_config(&mallory).unwrap()).unwrap_err();
         let expected = Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
         assert_eq!(error, Failure::Client(expected));
     }
@@ -275,10 +266,7 @@ mod tests {
         let mut server = server_config(&mallory).unwrap();
         server.cert_resolver = Arc::new(SingleCertAndKey::from(stolen(&bob, &mallory)));
         let error = handshake(client_config(&alice, bob.id()).unwrap(), server).unwrap_err();
-        assert_eq!(
-            error,
-            Failure::Client(Error::InvalidCertificate(CertificateError::BadSignature))
-        );
+        assert_eq!(error, Failure::Client(Error::InvalidCertificate(CertificateError::BadSignature)));
     }
 
     #[test]
@@ -287,10 +275,7 @@ mod tests {
         let mut client = client_config(&mallory, bob.id()).unwrap();
         client.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(stolen(&alice, &mallory)));
         let error = handshake(client, server_config(&bob).unwrap()).unwrap_err();
-        assert_eq!(
-            error,
-            Failure::Server(Error::InvalidCertificate(CertificateError::BadSignature))
-        );
+        assert_eq!(error, Failure::Server(Error::InvalidCertificate(CertificateError::BadSignature)));
     }
 
     #[test]
@@ -334,10 +319,7 @@ mod tests {
         let mut server = server_config(&bob).unwrap();
         server.cert_resolver = Arc::new(SingleCertAndKey::from(chain));
         let error = handshake(client_config(&alice, bob.id()).unwrap(), server).unwrap_err();
-        assert_eq!(
-            error,
-            Failure::Client(Error::InvalidCertificate(CertificateError::UnknownIssuer))
-        );
+        assert_eq!(error, Failure::Client(Error::InvalidCertificate(CertificateError::UnknownIssuer)));
     }
 
     #[test]
@@ -352,20 +334,8 @@ mod tests {
     #[test]
     fn a_tunnel_is_opened_to_the_right_server_only() {
         let (bob, mallory) = (identity(), identity());
-        assert!(
-            handshake(
-                tunnel_client_config(bob.id()).unwrap(),
-                tunnel_server_config(&bob).unwrap()
-            )
-            .is_ok()
-        );
-        assert!(
-            handshake(
-                tunnel_client_config(bob.id()).unwrap(),
-                tunnel_server_config(&mallory).unwrap()
-            )
-            .is_err()
-        );
+        assert!(handshake(tunnel_client_config(bob.id()).unwrap(), tunnel_server_config(&bob).unwrap()).is_ok());
+        assert!(handshake(tunnel_client_config(bob.id()).unwrap(), tunnel_server_config(&mallory).unwrap()).is_err());
     }
 
     #[test]

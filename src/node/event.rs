@@ -106,7 +106,9 @@ impl Close {
     /// The reason with this code, if there is one.
     pub fn of_code(code: u64) -> Option<Close> {
         use Close::{Leaving, Limit, NotAMember, Protocol, Replaced, Shutdown, Timeout};
-        [Leaving, Protocol, NotAMember, Replaced, Limit, Timeout, Shutdown].into_iter().find(|close| *close as u64 == code)
+        [Leaving, Protocol, NotAMember, Replaced, Limit, Timeout, Shutdown]
+            .into_iter()
+            .find(|close| *close as u64 == code)
     }
 }
 

@@ -112,12 +112,7 @@ impl Node {
             self.is_tunnelled = is_tunnelled;
             self.actions.push_back(Action::Ping(Party::Rendezvous));
             let relayed = |peer: &Peer| peer.agent.selected().is_some_and(|route| !route.is_direct());
-            let peers: Vec<PeerId> = self
-                .peers
-                .iter()
-                .filter(|(_, p)| relayed(p))
-                .map(|(id, _)| *id)
-                .collect();
+            let peers: Vec<PeerId> = self.peers.iter().filter(|(_, p)| relayed(p)).map(|(id, _)| *id).collect();
             for peer in peers {
                 self.announce_path(peer);
             }
@@ -204,16 +199,13 @@ impl Node {
     pub fn handle_timeout(&mut self, now: Time) {
         match self.rendezvous.handle_timeout(now) {
             Some(Step::Connect) => self.actions.push_back(Action::Connect(Party::Rendezvous)),
-            Some(Step::Abort) => self
-                .actions
-                .push_back(Action::Disconnect(Party::Rendezvous, Close::Timeout)),
+            Some(Step::Abort) => self.actions.push_back(Action::Disconnect(Party::Rendezvous, Close::Timeout)),
             Some(Step::Ask) => self.actions.push_back(Action::Ping(Party::Rendezvous)),
             None => {}
         }
         if let Some(discovery) = &mut self.discovery {
             let requests = discovery.handle_timeout(now);
-            self.transmits
-                .extend(requests.into_iter().map(|(to, bytes)| Transmit::To(to, bytes)));
+            self.transmits.extend(requests.into_iter().map(|(to, bytes)| Transmit::To(to, bytes)));
         }
         let requests = self.bindings.handle_timeout(now);
         self.transmits.extend(requests);
@@ -237,10 +229,7 @@ impl Node {
 
     /// Peers for whom [`Self::poll_datagram`] may have something.
     pub fn waiting_peers(&self) -> impl Iterator<Item = PeerId> {
-        self.peers
-            .iter()
-            .filter(|(_, peer)| peer.link == Link::Up && !peer.queue.is_empty())
-            .map(|(id, _)| *id)
+        self.peers.iter().filter(|(_, peer)| peer.link == Link::Up && !peer.queue.is_empty()).map(|(id, _)| *id)
     }
 
     /// The next thing to put on the wire that is not QUIC.
@@ -266,22 +255,11 @@ impl Node {
                 Link::Opening { since } => Some(since + CONNECT_TIMEOUT),
                 Link::Up => None,
             };
-            [link, peer.agent.poll_timeout(), peer.watch.poll_timeout()]
-                .into_iter()
-                .flatten()
-                .min()
+            [link, peer.agent.poll_timeout(), peer.watch.poll_timeout()].into_iter().flatten().min()
         };
         let peers = self.peers.values().filter_map(of_peer).min();
         let discovery = self.discovery.as_ref().and_then(Discovery::poll_timeout);
-        [
-            peers,
-            discovery,
-            self.bindings.poll_timeout(),
-            self.rendezvous.poll_timeout(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        [peers, discovery, self.bindings.poll_timeout(), self.rendezvous.poll_timeout()].into_iter().flatten().min()
     }
 
     /// What has passed between us and each peer.
@@ -302,8 +280,7 @@ impl Node {
         match peer.link {
             Link::Down { retry } if retry <= now && self.may_open(peer) => self.open(id, now),
             Link::Opening { since } if now.since(since) >= CONNECT_TIMEOUT => {
-                self.actions
-                    .push_back(Action::Disconnect(Party::Peer(id), Close::Timeout));
+                self.actions.push_back(Action::Disconnect(Party::Peer(id), Close::Timeout));
                 self.set_down(id, now);
             }
             Link::Down { .. } | Link::Opening { .. } | Link::Up => {}
@@ -365,11 +342,7 @@ impl Node {
             AgentEvent::Selected(_) => {
                 self.actions.push_back(Action::PathChanged(id));
                 self.announce_path(id);
-                if self
-                    .peers
-                    .get(&id)
-                    .is_some_and(|peer| peer.link == (Link::Down { retry: now }))
-                {
+                if self.peers.get(&id).is_some_and(|peer| peer.link == (Link::Down { retry: now })) {
                     self.handle_peer_timeout(id, now);
                 }
             }
@@ -386,11 +359,7 @@ impl Node {
     fn handle_suspicion(&mut self, id: PeerId, now: Time) {
         self.actions.push_back(Action::Ping(Party::Rendezvous));
         if let Some(peer) = self.peers.get(&id) {
-            for offer in peer
-                .offers
-                .iter()
-                .filter(|offer| offer.relay != RelayAddress::Rendezvous)
-            {
+            for offer in peer.offers.iter().filter(|offer| offer.relay != RelayAddress::Rendezvous) {
                 self.bindings.bind_if_idle(offer, now);
             }
         }
@@ -407,22 +376,13 @@ impl Node {
             Route::Relay { .. } => None,
         };
         let kind = path_kind(&route, is_tunnelled);
-        self.events.push_back(Event::Path {
-            peer: id,
-            kind,
-            remote,
-            rtt: peer.agent.rtt(),
-        });
+        self.events.push_back(Event::Path { peer: id, kind, remote, rtt: peer.agent.rtt() });
     }
 
     fn handle_bound(&mut self, relay: RelayAddress, session: SessionId, now: Time) {
         let route = Route::Relay { relay, session };
         for peer in self.peers.values_mut() {
-            if peer
-                .offers
-                .iter()
-                .any(|offer| offer.session == session && offer.relay == relay)
-            {
+            if peer.offers.iter().any(|offer| offer.session == session && offer.relay == relay) {
                 peer.agent.add_relay(route, false, now);
             }
         }
@@ -454,10 +414,7 @@ impl Node {
 fn path_kind(route: &Route, is_tunnelled: bool) -> PathKind {
     match route {
         Route::Direct { .. } => PathKind::Direct,
-        Route::Relay {
-            relay: RelayAddress::Rendezvous,
-            ..
-        } if is_tunnelled => PathKind::Tunnelled,
+        Route::Relay { relay: RelayAddress::Rendezvous, .. } if is_tunnelled => PathKind::Tunnelled,
         Route::Relay { .. } => PathKind::Relayed,
     }
 }

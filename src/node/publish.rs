@@ -49,11 +49,7 @@ impl Publication {
     }
 
     pub(super) fn class(&self) -> Class {
-        if self.track.kind.is_audio() {
-            Class::Sound
-        } else {
-            Class::Picture
-        }
+        if self.track.kind.is_audio() { Class::Sound } else { Class::Picture }
     }
 
     /// Until when a frame that is sent at `now` is of use.

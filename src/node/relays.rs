@@ -27,14 +27,7 @@ struct Pending {
 impl Bindings {
     /// Starts to bind our address to a session.
     pub(super) fn bind(&mut self, offer: &RelayOffer, now: Time) {
-        self.pending.insert(
-            offer.session,
-            Pending {
-                offer: offer.clone(),
-                attempts: 0,
-                next: now,
-            },
-        );
+        self.pending.insert(offer.session, Pending { offer: offer.clone(), attempts: 0, next: now });
     }
 
     /// Starts to bind anew unless it is being done.
@@ -53,11 +46,7 @@ impl Bindings {
         let Ok((header, packet)) = decode(bytes) else {
             return (None, None);
         };
-        let Some(pending) = self
-            .pending
-            .get(&header.session)
-            .filter(|pending| pending.offer.relay == from)
-        else {
+        let Some(pending) = self.pending.get(&header.session).filter(|pending| pending.offer.relay == from) else {
             return (None, None);
         };
         match packet {
@@ -81,10 +70,7 @@ impl Bindings {
             pending.attempts += 1;
             pending.next = now + BIND_INTERVAL;
             let request = RelayPacket::Bind(pending.offer.token.clone());
-            transmits.push(transmit(
-                pending.offer.relay,
-                encode(0, 0, pending.offer.session, &request),
-            ));
+            transmits.push(transmit(pending.offer.relay, encode(0, 0, pending.offer.session, &request)));
         }
         transmits
     }

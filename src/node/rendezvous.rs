@@ -41,13 +41,7 @@ pub(super) enum Step {
 
 impl Rendezvous {
     pub(super) fn new() -> Self {
-        Rendezvous {
-            state: State::Idle,
-            failures: 0,
-            heard: Time::ZERO,
-            asked: Time::ZERO,
-            observed: None,
-        }
+        Rendezvous { state: State::Idle, failures: 0, heard: Time::ZERO, asked: Time::ZERO, observed: None }
     }
 
     pub(super) fn start(&mut self, now: Time) {
@@ -82,9 +76,7 @@ impl Rendezvous {
         if self.state != State::Idle {
             let wait = RENDEZVOUS_RETRY.get(self.failures).or(RENDEZVOUS_RETRY.last());
             self.failures += 1;
-            self.state = State::Waiting {
-                until: now + wait.copied().unwrap_or(Duration::ZERO),
-            };
+            self.state = State::Waiting { until: now + wait.copied().unwrap_or(Duration::ZERO) };
         }
     }
 
@@ -144,10 +136,7 @@ mod tests {
         let mut rendezvous = Rendezvous::new();
         rendezvous.start(Time::ZERO);
         rendezvous.handle_timeout(Time::ZERO);
-        assert_eq!(
-            rendezvous.handle_timeout(Time::ZERO + CONNECT_TIMEOUT),
-            Some(Step::Abort)
-        );
+        assert_eq!(rendezvous.handle_timeout(Time::ZERO + CONNECT_TIMEOUT), Some(Step::Abort));
     }
 
     #[test]

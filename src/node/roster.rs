@@ -27,8 +27,7 @@ impl Node {
             receives: self.config.receives,
             reachability: self.reachability(),
         };
-        self.actions
-            .push_back(talk::tell_rendezvous(&ToRendezvous::Hello(hello)));
+        self.actions.push_back(talk::tell_rendezvous(&ToRendezvous::Hello(hello)));
     }
 
     /// Something came from the rendezvous.
@@ -59,17 +58,11 @@ impl Node {
     pub fn handle_rendezvous_message(&mut self, body: &[u8], now: Time) -> Result<(), CodecError> {
         let message: FromRendezvous = codec::decode(body)?;
         if let Err(error) = message.check() {
-            self.events.push_back(Event::Trouble {
-                peer: None,
-                message: format!("from the rendezvous: {error}"),
-            });
+            self.events.push_back(Event::Trouble { peer: None, message: format!("from the rendezvous: {error}") });
             return Ok(());
         }
         match message {
-            FromRendezvous::Welcome {
-                observed,
-                stun_alternate,
-            } => self.handle_welcome(observed, stun_alternate, now),
+            FromRendezvous::Welcome { observed, stun_alternate } => self.handle_welcome(observed, stun_alternate, now),
             FromRendezvous::Introduction(introduction) => self.handle_introduction(*introduction, now),
             FromRendezvous::Candidates { peer, reachability } => self.handle_candidates(peer, reachability, now),
             FromRendezvous::Left { peer, reason } => self.handle_left(peer, reason, now),
@@ -87,12 +80,10 @@ impl Node {
         self.rendezvous.stop();
         let peers: Vec<PeerId> = self.peers.keys().copied().collect();
         for peer in peers {
-            self.actions
-                .push_back(Action::Disconnect(Party::Peer(peer), Close::Leaving));
+            self.actions.push_back(Action::Disconnect(Party::Peer(peer), Close::Leaving));
             self.forget(peer);
         }
-        self.actions
-            .push_back(Action::Disconnect(Party::Rendezvous, Close::Leaving));
+        self.actions.push_back(Action::Disconnect(Party::Rendezvous, Close::Leaving));
         self.handle_timeout(now);
     }
 
@@ -112,30 +103,16 @@ impl Node {
         let id = member.id;
         if id == self.config.id || !self.config.secret.check(&id, &member.tag) {
             let message = format!("{} does not hold the room's secret and is ignored", member.name);
-            self.events.push_back(Event::Trouble {
-                peer: Some(id),
-                message,
-            });
+            self.events.push_back(Event::Trouble { peer: Some(id), message });
             return;
         }
-        if self
-            .peers
-            .get(&id)
-            .is_some_and(|peer| peer.member.instance != member.instance)
-        {
-            self.actions
-                .push_back(Action::Disconnect(Party::Peer(id), Close::Replaced));
+        if self.peers.get(&id).is_some_and(|peer| peer.member.instance != member.instance) {
+            self.actions.push_back(Action::Disconnect(Party::Peer(id), Close::Replaced));
             self.handle_gone(id, LeftReason::Lost);
         }
         if !self.peers.contains_key(&id) && self.peers.len() >= MAX_ROOM_MEMBERS {
-            let message = format!(
-                "the room has more than {MAX_ROOM_MEMBERS} members; {} is ignored",
-                member.name
-            );
-            self.events.push_back(Event::Trouble {
-                peer: Some(id),
-                message,
-            });
+            let message = format!("the room has more than {MAX_ROOM_MEMBERS} members; {} is ignored", member.name);
+            self.events.push_back(Event::Trouble { peer: Some(id), message });
             return;
         }
         self.meet(introduction, now);
@@ -144,20 +121,11 @@ impl Node {
 
     /// Takes what an introduction says, be the peer new or known.
     fn meet(&mut self, introduction: Introduction, now: Time) {
-        let Introduction {
-            peer: member,
-            pair,
-            role,
-            reachability,
-            relays,
-        } = introduction;
+        let Introduction { peer: member, pair, role, reachability, relays } = introduction;
         let id = member.id;
         let keys = Keys::new(&self.config.secret, &pair, &self.config.id, &id);
-        let config = AgentConfig {
-            policy: self.config.policy,
-            may_gamble: self.config.may_gamble,
-            seed: self.next_seed(),
-        };
+        let config =
+            AgentConfig { policy: self.config.policy, may_gamble: self.config.may_gamble, seed: self.next_seed() };
         let playout = self.config.playout;
         let peer = self
             .peers
@@ -171,20 +139,11 @@ impl Node {
         peer.member = member;
         peer.is_in_room = true;
         peer.agent.keep_relays(|route| {
-            relays.iter().any(|offer| {
-                *route
-                    == Route::Relay {
-                        relay: offer.relay,
-                        session: offer.session,
-                    }
-            })
+            relays.iter().any(|offer| *route == Route::Relay { relay: offer.relay, session: offer.session })
         });
         self.sources.retain(|route, source| *source != id || route.is_direct());
         for offer in &relays {
-            let route = Route::Relay {
-                relay: offer.relay,
-                session: offer.session,
-            };
+            let route = Route::Relay { relay: offer.relay, session: offer.session };
             match offer.relay {
                 RelayAddress::Rendezvous => peer.agent.add_relay(route, true, now),
                 RelayAddress::Standalone(_) => self.bindings.bind(offer, now),
@@ -199,10 +158,7 @@ impl Node {
             return;
         };
         let ours = self.mapping();
-        let vantage = Vantage {
-            ours: observed,
-            rendezvous: self.rendezvous_address,
-        };
+        let vantage = Vantage { ours: observed, rendezvous: self.rendezvous_address };
         let may_go_direct = self.may_go_direct();
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.mapping = reachability.mapping;
@@ -218,8 +174,7 @@ impl Node {
         peer.is_in_room = false;
         let goes_on = reason == LeftReason::Lost && peer.link == Link::Up;
         if !goes_on {
-            self.actions
-                .push_back(Action::Disconnect(Party::Peer(id), Close::Leaving));
+            self.actions.push_back(Action::Disconnect(Party::Peer(id), Close::Leaving));
             self.handle_gone(id, reason);
         }
     }
@@ -245,16 +200,8 @@ impl Node {
     }
 
     fn reachability(&self) -> Reachability {
-        let candidates = if self.may_go_direct() {
-            self.local.clone()
-        } else {
-            Vec::new()
-        };
-        Reachability {
-            candidates,
-            relay_only: !self.may_go_direct(),
-            mapping: self.mapping(),
-        }
+        let candidates = if self.may_go_direct() { self.local.clone() } else { Vec::new() };
+        Reachability { candidates, relay_only: !self.may_go_direct(), mapping: self.mapping() }
     }
 
     fn mapping(&self) -> Mapping {

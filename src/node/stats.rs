@@ -81,11 +81,7 @@ impl HopCounter {
         let lost = expected.saturating_sub(self.received);
         self.before = Some(highest);
         self.received = 0;
-        if expected == 0 {
-            0.0
-        } else {
-            lost as f64 / expected as f64
-        }
+        if expected == 0 { 0.0 } else { lost as f64 / expected as f64 }
     }
 }
 
@@ -122,11 +118,7 @@ impl FreezeMeter {
                 self.freeze_time += gap - self.average;
                 return;
             }
-            self.average = if self.average.is_zero() {
-                gap
-            } else {
-                (self.average * 29 + gap) / 30
-            };
+            self.average = if self.average.is_zero() { gap } else { (self.average * 29 + gap) / 30 };
         }
     }
 }

@@ -34,25 +34,20 @@ impl Node {
         let playout = self.config.playout;
         let clock = self.config.clock;
         let Some(peer) = self.peers.get_mut(&id) else {
-            self.actions
-                .push_back(Action::Disconnect(Party::Peer(id), Close::NotAMember));
+            self.actions.push_back(Action::Disconnect(Party::Peer(id), Close::NotAMember));
             return;
         };
         peer.link = Link::Up;
         peer.reset_flow(playout);
         self.actions.push_back(tell_peer(id, &ToPeer::Hello { clock }));
         for publication in self.publications.values() {
-            self.actions
-                .push_back(tell_peer(id, &ToPeer::Track(publication.track.clone())));
+            self.actions.push_back(tell_peer(id, &ToPeer::Track(publication.track.clone())));
             if peer.wants(publication.track.id) {
                 send_backlog(peer, publication, now);
             }
         }
         if !std::mem::replace(&mut peer.was_announced, true) {
-            self.events.push_back(Event::PeerJoined {
-                peer: id,
-                name: peer.member.name.clone(),
-            });
+            self.events.push_back(Event::PeerJoined { peer: id, name: peer.member.name.clone() });
         }
         self.announce_path(id);
     }
@@ -72,9 +67,7 @@ impl Node {
     /// The connection is to be opened again, by whoever opens it.
     pub(super) fn set_down(&mut self, id: PeerId, now: Time) {
         if let Some(peer) = self.peers.get_mut(&id) {
-            peer.link = Link::Down {
-                retry: now + PEER_RETRY,
-            };
+            peer.link = Link::Down { retry: now + PEER_RETRY };
         }
     }
 
@@ -86,10 +79,7 @@ impl Node {
         let message: ToPeer = codec::decode(body)?;
         if let Err(error) = message.check() {
             let message = format!("announces what cannot be: {error}");
-            self.events.push_back(Event::Trouble {
-                peer: Some(id),
-                message,
-            });
+            self.events.push_back(Event::Trouble { peer: Some(id), message });
             return Ok(());
         }
         let Some(peer) = self.peers.get_mut(&id) else {
@@ -100,11 +90,7 @@ impl Node {
             ToPeer::Track(track) => {
                 if peer.watch.handle_track(track.clone()) {
                     let is_same_clock = peer.is_same_clock;
-                    self.events.push_back(Event::Track {
-                        peer: id,
-                        track,
-                        is_same_clock,
-                    });
+                    self.events.push_back(Event::Track { peer: id, track, is_same_clock });
                 }
             }
             ToPeer::TrackEnded { track, end } => peer.watch.handle_track_ended(track, end, now),
@@ -149,17 +135,10 @@ impl Node {
     /// # Errors
     /// When the frame is too large or its track was not announced.
     pub fn send_frame(&mut self, frame: &Frame, now: Time) -> Result<(), PublishError> {
-        let publication = self
-            .publications
-            .get_mut(&frame.track)
-            .ok_or(PublishError::NoTrack(frame.track))?;
+        let publication = self.publications.get_mut(&frame.track).ok_or(PublishError::NoTrack(frame.track))?;
         let packets = publication.publish(frame, now)?;
         let (class, deadline) = (publication.class(), publication.deadline(now));
-        for peer in self
-            .peers
-            .values_mut()
-            .filter(|peer| peer.link == Link::Up && peer.wants(frame.track))
-        {
+        for peer in self.peers.values_mut().filter(|peer| peer.link == Link::Up && peer.wants(frame.track)) {
             peer.queue.push(packets.clone(), class, deadline);
         }
         Ok(())
@@ -168,10 +147,7 @@ impl Node {
     /// Ends a track: everybody learns how many frames it had.
     pub fn end_track(&mut self, track: TrackId) {
         if let Some(publication) = self.publications.remove(&track) {
-            self.tell_all(&ToPeer::TrackEnded {
-                track,
-                end: publication.end,
-            });
+            self.tell_all(&ToPeer::TrackEnded { track, end: publication.end });
         }
     }
 
@@ -182,8 +158,7 @@ impl Node {
 
     /// Asks a peer for a key frame, because its frames do not decode.
     pub fn request_key_frame(&mut self, peer: PeerId, track: TrackId) {
-        self.actions
-            .push_back(tell_peer(peer, &ToPeer::KeyFrameRequest { track }));
+        self.actions.push_back(tell_peer(peer, &ToPeer::KeyFrameRequest { track }));
     }
 
     /// Somebody is about to come: a fresh key frame makes their first picture soon and small.
@@ -211,8 +186,7 @@ impl Node {
 
 fn send_backlog(peer: &mut Peer, publication: &Publication, now: Time) {
     for packets in publication.backlog() {
-        peer.queue
-            .push(packets.clone(), publication.class(), publication.deadline(now));
+        peer.queue.push(packets.clone(), publication.class(), publication.deadline(now));
     }
 }
 

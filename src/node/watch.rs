@@ -138,18 +138,12 @@ impl Watch {
     /// Freezes of all its pictures: how many, and how long in all.
     pub(super) fn freezes(&self) -> (u64, Duration) {
         let meters = self.tracks.values().map(|receiver| &receiver.freezes);
-        meters.fold(self.ended_freezes, |(count, time), meter| {
-            (count + meter.freezes, time + meter.freeze_time)
-        })
+        meters.fold(self.ended_freezes, |(count, time), meter| (count + meter.freezes, time + meter.freeze_time))
     }
 
     /// The longest delay of its jitter buffers.
     pub(super) fn jitter_delay(&self) -> Duration {
-        self.tracks
-            .values()
-            .map(|receiver| receiver.jitter.delay())
-            .max()
-            .unwrap_or_default()
+        self.tracks.values().map(|receiver| receiver.jitter.delay()).max().unwrap_or_default()
     }
 
     /// The receiver of a track; `None` if the peer already has as many as one may have.
@@ -181,9 +175,7 @@ impl Receiver {
 
     fn asks_for_key(&mut self, now: Time) -> bool {
         self.wants_key |= self.jitter.take_wants_key();
-        let is_free = self
-            .key_asked
-            .is_none_or(|asked| now.since(asked) >= KEY_FRAME_REQUEST_INTERVAL);
+        let is_free = self.key_asked.is_none_or(|asked| now.since(asked) >= KEY_FRAME_REQUEST_INTERVAL);
         let asks = self.wants_key && is_free;
         if asks {
             self.wants_key = false;

@@ -44,11 +44,7 @@ impl Keys {
     /// The keys of `us` and `them` after an introduction with `pair`.
     pub fn new(secret: &RoomSecret, pair: &PairSecret, us: &PeerId, them: &PeerId) -> Self {
         let key = secret.probe_key(pair);
-        Keys {
-            ours: username(&key, us),
-            theirs: username(&key, them),
-            key,
-        }
+        Keys { ours: username(&key, us), theirs: username(&key, them), key }
     }
 
     /// The name in the probes the other side sends.
@@ -168,15 +164,10 @@ impl Agent {
         let mut candidates = candidates.to_vec();
         candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.kind));
         for candidate in &candidates {
-            let route = Route::Direct {
-                socket: SocketIndex(0),
-                remote: candidate.address,
-            };
+            let route = Route::Direct { socket: SocketIndex(0), remote: candidate.address };
             self.hope(route, now);
         }
-        let reflexive = candidates
-            .iter()
-            .find(|c| c.kind == CandidateKind::Reflexive && c.address.is_ipv4());
+        let reflexive = candidates.iter().find(|c| c.kind == CandidateKind::Reflexive && c.address.is_ipv4());
         let has_direct = self.selected.is_some_and(|route| route.is_direct());
         if let Some(target) = reflexive
             && self.config.may_gamble
@@ -223,10 +214,7 @@ impl Agent {
             return;
         }
         match message.class {
-            Class::Request {
-                username: Some(username),
-                change: ChangeRequest::None,
-            } => {
+            Class::Request { username: Some(username), change: ChangeRequest::None } => {
                 self.handle_request(route, username, message, bytes, now);
             }
             Class::Response { .. } => self.handle_response(message, bytes, now),
@@ -270,20 +258,14 @@ impl Agent {
 
     /// Round-trip time of the way in use, once measured.
     pub fn rtt(&self) -> Option<Duration> {
-        self.selected
-            .and_then(|route| self.proof(&route))
-            .map(|proof| proof.rtt)
+        self.selected.and_then(|route| self.proof(&route)).map(|proof| proof.rtt)
     }
 
     /// Whether a further socket of ours is in use.
     pub fn uses_socket(&self, socket: SocketIndex) -> bool {
         let is_on = |route: &Route| matches!(route, Route::Direct { socket: used, .. } if *used == socket);
         let is_punching = self.punch.as_ref().is_some_and(|punch| punch.poll_timeout().is_some());
-        is_punching
-            || self
-                .paths
-                .iter()
-                .any(|(route, path)| is_on(route) && path.proof.is_some())
+        is_punching || self.paths.iter().any(|(route, path)| is_on(route) && path.proof.is_some())
     }
 
     fn proof(&self, route: &Route) -> Option<Proof> {
@@ -296,10 +278,7 @@ impl Agent {
             return;
         }
         if !self.paths.contains_key(&route) && self.paths.len() >= MAX_PATHS {
-            let hopeless = self
-                .paths
-                .iter()
-                .find(|(_, path)| path.proof.is_none() && !path.is_source);
+            let hopeless = self.paths.iter().find(|(_, path)| path.proof.is_none() && !path.is_source);
             let Some(hopeless) = hopeless.map(|(route, _)| *route) else {
                 return;
             };
@@ -418,10 +397,7 @@ impl Agent {
     /// The selected path has been silent too long: it must prove itself again.
     fn demote(&mut self, now: Time) {
         let Some(route) = self.selected else { return };
-        let had_proof = self
-            .paths
-            .get_mut(&route)
-            .is_some_and(|path| path.proof.take().is_some());
+        let had_proof = self.paths.get_mut(&route).is_some_and(|path| path.proof.take().is_some());
         if had_proof {
             for path in self.paths.values_mut().filter(|path| path.proof.is_none()) {
                 path.restart(now);
@@ -495,8 +471,6 @@ fn username(key: &ProbeKey, peer: &PeerId) -> u64 {
     mac.update(b"username");
     mac.update(peer.as_bytes());
     let digest: [u8; 32] = mac.finalize().into_bytes().into();
-    let (first, _) = digest
-        .split_first_chunk::<8>()
-        .expect("a SHA-256 has more than eight bytes");
+    let (first, _) = digest.split_first_chunk::<8>().expect("a SHA-256 has more than eight bytes");
     u64::from_be_bytes(*first)
 }

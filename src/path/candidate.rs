@@ -30,10 +30,7 @@ pub fn probeable(theirs: &Reachability, vantage: &Vantage) -> Vec<Candidate> {
     });
     let mut kept: Vec<Candidate> = Vec::new();
     for candidate in &theirs.candidates {
-        let candidate = Candidate {
-            address: canonical(candidate.address),
-            ..*candidate
-        };
+        let candidate = Candidate { address: canonical(candidate.address), ..*candidate };
         let is_known = kept.iter().any(|other| other.address == candidate.address);
         if !is_known && may_probe(candidate.address, shares_network, vantage) {
             kept.push(candidate);
@@ -116,21 +113,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn vantage(ours: &str) -> Vantage {
-        Vantage {
-            ours: ours.parse().unwrap(),
-            rendezvous: "198.51.100.1:1935".parse().unwrap(),
-        }
+        Vantage { ours: ours.parse().unwrap(), rendezvous: "198.51.100.1:1935".parse().unwrap() }
     }
 
     fn reachable(candidates: &[(CandidateKind, &str)]) -> Reachability {
-        let candidates = candidates.iter().map(|(kind, address)| Candidate {
-            kind: *kind,
-            address: address.parse().unwrap(),
-        });
-        Reachability {
-            candidates: candidates.collect(),
-            ..Reachability::default()
-        }
+        let candidates =
+            candidates.iter().map(|(kind, address)| Candidate { kind: *kind, address: address.parse().unwrap() });
+        Reachability { candidates: candidates.collect(), ..Reachability::default() }
     }
 
     fn kept(theirs: &[(CandidateKind, &str)], ours: &str) -> Vec<String> {
@@ -144,10 +133,7 @@ mod tests {
     fn a_private_address_is_probed_only_from_behind_the_same_public_one() {
         let theirs = [(Host, "192.168.1.5:4000"), (Reflexive, "203.0.113.7:4000")];
         assert_eq!(kept(&theirs, "203.0.113.9:5000"), ["203.0.113.7:4000"]);
-        assert_eq!(
-            kept(&theirs, "203.0.113.7:5000"),
-            ["192.168.1.5:4000", "203.0.113.7:4000"]
-        );
+        assert_eq!(kept(&theirs, "203.0.113.7:5000"), ["192.168.1.5:4000", "203.0.113.7:4000"]);
     }
 
     #[test]
@@ -166,12 +152,7 @@ mod tests {
 
     #[test]
     fn a_private_address_is_known_in_every_disguise() {
-        for address in [
-            "[::ffff:10.0.0.1]:1",
-            "[2002:0a00:0001::]:1",
-            "[64:ff9b::10.0.0.1]:1",
-            "[::10.0.0.1]:1",
-        ] {
+        for address in ["[::ffff:10.0.0.1]:1", "[2002:0a00:0001::]:1", "[64:ff9b::10.0.0.1]:1", "[::10.0.0.1]:1"] {
             assert!(kept(&[(Host, address)], "203.0.113.9:5000").is_empty(), "{address}");
         }
     }

@@ -34,11 +34,7 @@ struct Server {
 impl Discovery {
     /// A discovery through two addresses of one server, that begins at once.
     pub fn new(first: SocketAddr, second: SocketAddr, seed: u64, now: Time) -> Self {
-        let server = |address| Server {
-            address,
-            asked: None,
-            seen: None,
-        };
+        let server = |address| Server { address, asked: None, seen: None };
         Discovery {
             servers: [server(first), server(second)],
             attempts: 0,
@@ -60,10 +56,7 @@ impl Discovery {
             let mut id = [0; 12];
             rng.fill_bytes(&mut id);
             server.asked = Some(TransactionId(id));
-            (
-                server.address,
-                stun::encode_request(TransactionId(id), None, ChangeRequest::None),
-            )
+            (server.address, stun::encode_request(TransactionId(id), None, ChangeRequest::None))
         };
         self.servers.iter_mut().map(ask).collect()
     }
@@ -73,11 +66,7 @@ impl Discovery {
         let Class::Response { mapped, .. } = message.class else {
             return false;
         };
-        let Some(server) = self
-            .servers
-            .iter_mut()
-            .find(|server| server.asked == Some(message.transaction))
-        else {
+        let Some(server) = self.servers.iter_mut().find(|server| server.asked == Some(message.transaction)) else {
             return false;
         };
         server.seen = Some(canonical(mapped));

@@ -55,20 +55,12 @@ impl Punch {
             (ours, theirs) if is_dependent(ours) && is_dependent(theirs) => return None,
             (_, Mapping::Sequential { step }) => Plan::Predict { target, step },
             (_, Mapping::Dependent) => Plan::ManyPorts { target },
-            (Mapping::Dependent | Mapping::Sequential { .. }, _) => Plan::ManySockets {
-                target,
-                are_open: false,
-            },
+            (Mapping::Dependent | Mapping::Sequential { .. }, _) => Plan::ManySockets { target, are_open: false },
             (Mapping::Unknown | Mapping::EndpointIndependent, Mapping::Unknown | Mapping::EndpointIndependent) => {
                 return None;
             }
         };
-        Some(Punch {
-            plan,
-            next: now + plan.patience(),
-            sent: 0,
-            tried: BTreeSet::new(),
-        })
+        Some(Punch { plan, next: now + plan.patience(), sent: 0, tried: BTreeSet::new() })
     }
 
     /// When the next guess is due; `None` when all are spent.
@@ -91,12 +83,8 @@ impl Punch {
         if let Plan::Predict { target, .. } = self.plan
             && self.sent == self.plan.guesses()
         {
-            *self = Punch {
-                plan: Plan::ManyPorts { target },
-                next: now + PUNCH_AFTER,
-                sent: 0,
-                tried: BTreeSet::new(),
-            };
+            *self =
+                Punch { plan: Plan::ManyPorts { target }, next: now + PUNCH_AFTER, sent: 0, tried: BTreeSet::new() };
         }
         Some(guess)
     }
@@ -110,10 +98,7 @@ impl Punch {
     }
 
     fn next_route(&mut self, rng: &mut ChaCha8Rng) -> Route {
-        let direct = |socket, remote| Route::Direct {
-            socket: SocketIndex(socket),
-            remote,
-        };
+        let direct = |socket, remote| Route::Direct { socket: SocketIndex(socket), remote };
         let nth = u16::try_from(self.sent).unwrap_or(u16::MAX);
         match self.plan {
             Plan::Predict { mut target, step } => {
@@ -192,16 +177,9 @@ mod tests {
     fn sequential_ports_are_counted_on_from_the_last_one_known() {
         let mut punch = plan(Mapping::EndpointIndependent, Mapping::Sequential { step: 2 }).unwrap();
         let guesses = guesses(&mut punch);
-        let first = Route::Direct {
-            socket: SocketIndex(0),
-            remote: "203.0.113.7:4002".parse().unwrap(),
-        };
+        let first = Route::Direct { socket: SocketIndex(0), remote: "203.0.113.7:4002".parse().unwrap() };
         assert_eq!(guesses.first(), Some(&Guess::Probe(first)));
-        assert_eq!(
-            guesses.len(),
-            PREDICTED_PORTS + BIRTHDAY_PORTS,
-            "what cannot be predicted is drawn by lot"
-        );
+        assert_eq!(guesses.len(), PREDICTED_PORTS + BIRTHDAY_PORTS, "what cannot be predicted is drawn by lot");
     }
 
     #[test]

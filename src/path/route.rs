@@ -90,10 +90,7 @@ pub(super) struct Score {
 
 impl Score {
     pub(super) fn new(route: &Route, rtt: Duration) -> Self {
-        Score {
-            is_relayed: !route.is_direct(),
-            rtt,
-        }
+        Score { is_relayed: !route.is_direct(), rtt }
     }
 
     /// Whether to move from a path with score `current`: a path that is hardly better is not worth the reordering.
@@ -110,10 +107,7 @@ mod tests {
     use super::*;
 
     fn score(is_relayed: bool, millis: u64) -> Score {
-        Score {
-            is_relayed,
-            rtt: Duration::from_millis(millis),
-        }
+        Score { is_relayed, rtt: Duration::from_millis(millis) }
     }
 
     #[test]

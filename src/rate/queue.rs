@@ -53,11 +53,7 @@ impl SendQueue {
             Class::Sound => &mut self.sound,
             Class::Picture => &mut self.pictures,
         };
-        line.push_back(Queued {
-            packets,
-            sent: 0,
-            deadline,
-        });
+        line.push_back(Queued { packets, sent: 0, deadline });
         if line.len() > MAX_QUEUED_FRAMES {
             let oldest = line.pop_front();
             self.note_dropped(oldest);
@@ -66,9 +62,7 @@ impl SendQueue {
 
     /// The next packet to send, its hop sequence set.
     pub fn poll(&mut self, now: Time) -> Option<Packet> {
-        let mut packet = self
-            .next_of(Class::Sound, now)
-            .or_else(|| self.next_of(Class::Picture, now))?;
+        let mut packet = self.next_of(Class::Sound, now).or_else(|| self.next_of(Class::Picture, now))?;
         packet.header.hop_sequence = self.hop_sequence;
         self.hop_sequence = self.hop_sequence.wrapping_add(1) & HOP_SEQUENCE_MASK;
         Some(packet)
@@ -130,9 +124,7 @@ impl Queued {
             return false;
         }
         let needed = FrameNumber(header.frame.0.saturating_sub(u32::from(header.needs)));
-        dropped
-            .get(&header.track)
-            .is_some_and(|dropped| dropped.contains(&needed))
+        dropped.get(&header.track).is_some_and(|dropped| dropped.contains(&needed))
     }
 }
 
@@ -157,9 +149,7 @@ mod tests {
     }
 
     fn sent(queue: &mut SendQueue, now: Time) -> Vec<(u16, u32)> {
-        std::iter::from_fn(|| queue.poll(now))
-            .map(|packet| (packet.header.track.0, packet.header.frame.0))
-            .collect()
+        std::iter::from_fn(|| queue.poll(now)).map(|packet| (packet.header.track.0, packet.header.frame.0)).collect()
     }
 
     const SOON: Time = Time::from_millis(100);
@@ -217,9 +207,7 @@ mod tests {
     fn packets_of_a_hop_are_counted_without_gaps() {
         let mut queue = SendQueue::new();
         queue.push(frame(1, 0, 3000), Class::Picture, SOON);
-        let counted: Vec<u32> = std::iter::from_fn(|| queue.poll(SOON))
-            .map(|p| p.header.hop_sequence)
-            .collect();
+        let counted: Vec<u32> = std::iter::from_fn(|| queue.poll(SOON)).map(|p| p.header.hop_sequence).collect();
         assert_eq!(counted, [0, 1, 2]);
     }
 }

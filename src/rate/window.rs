@@ -37,15 +37,7 @@ struct Round {
 impl Window {
     /// The window of a new connection.
     pub fn new(now: Time) -> Self {
-        Window {
-            bytes: WINDOW_INITIAL,
-            base: None,
-            switched: now,
-            round: Round {
-                began: now,
-                ..Round::default()
-            },
-        }
+        Window { bytes: WINDOW_INITIAL, base: None, switched: now, round: Round { began: now, ..Round::default() } }
     }
 
     /// Bytes that may be on their way at `now`.
@@ -58,10 +50,7 @@ impl Window {
     pub fn handle_switch(&mut self, now: Time) {
         self.switched = now;
         self.base = None;
-        self.round = Round {
-            began: now,
-            ..Round::default()
-        };
+        self.round = Round { began: now, ..Round::default() };
     }
 
     /// `bytes` sent at `sent` were acknowledged.
@@ -102,10 +91,7 @@ impl Window {
         } else if round.lost * 100 > total * LOSS_TOLERATED * 3 {
             self.bytes = (self.bytes * 70 / 100).max(WINDOW_FLOOR);
         }
-        self.round = Round {
-            began: now,
-            ..Round::default()
-        };
+        self.round = Round { began: now, ..Round::default() };
     }
 }
 

@@ -59,11 +59,7 @@ pub fn preface() -> Bytes {
 pub fn encode<T: Serialize>(message: &T) -> Bytes {
     let body = bincode::serde::encode_to_vec(message, bincode::config::standard())
         .expect("messages hold only types that serde can write");
-    assert!(
-        body.len() <= MAX_MESSAGE_LEN,
-        "a message of ours has {} bytes",
-        body.len()
-    );
+    assert!(body.len() <= MAX_MESSAGE_LEN, "a message of ours has {} bytes", body.len());
     let mut bytes = BytesMut::with_capacity(2 + body.len());
     bytes.put_u16(u16::try_from(body.len()).expect("checked above"));
     bytes.put_slice(&body);
@@ -75,10 +71,7 @@ pub fn encode<T: Serialize>(message: &T) -> Bytes {
 /// # Errors
 /// When it does not decode as `T` to its last byte.
 pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, CodecError> {
-    let malformed = |reason: String| CodecError::Malformed {
-        len: body.len(),
-        reason,
-    };
+    let malformed = |reason: String| CodecError::Malformed { len: body.len(), reason };
     let config = bincode::config::standard().with_limit::<MAX_MESSAGE_LEN>();
     let (message, used) =
         bincode::serde::decode_from_slice(body, config).map_err(|error| malformed(error.to_string()))?;
@@ -114,11 +107,7 @@ impl MessageReader {
         if !self.has_preface && !self.take_preface()? {
             return Ok(None);
         }
-        let Some(len) = self
-            .buffer
-            .first_chunk::<2>()
-            .map(|len| usize::from(u16::from_be_bytes(*len)))
-        else {
+        let Some(len) = self.buffer.first_chunk::<2>().map(|len| usize::from(u16::from_be_bytes(*len))) else {
             return Ok(None);
         };
         if len > MAX_MESSAGE_LEN {
@@ -207,9 +196,6 @@ mod tests {
     #[test]
     fn bytes_left_over_are_an_error() {
         let error = decode::<u8>(&[1, 2]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "message of 2 bytes does not decode: 1 bytes left over"
-        );
+        assert_eq!(error.to_string(), "message of 2 bytes does not decode: 1 bytes left over");
     }
 }

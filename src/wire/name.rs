@@ -35,9 +35,8 @@ impl Name {
 }
 
 /// Marks that change the reading direction of what follows: one name could pass for another.
-const DIRECTION_MARKS: [char; 9] = [
-    '\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2066}', '\u{2067}', '\u{2068}', '\u{2069}',
-];
+const DIRECTION_MARKS: [char; 9] =
+    ['\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{202e}', '\u{2066}', '\u{2067}', '\u{2068}', '\u{2069}'];
 
 impl FromStr for Name {
     type Err = NameError;
@@ -84,10 +83,7 @@ mod tests {
     #[test]
     fn the_longest_name_passes_and_one_byte_more_does_not() {
         assert!("a".repeat(MAX_NAME_LEN).parse::<Name>().is_ok());
-        assert_eq!(
-            "a".repeat(MAX_NAME_LEN + 1).parse::<Name>(),
-            Err(NameError::TooLong(MAX_NAME_LEN + 1))
-        );
+        assert_eq!("a".repeat(MAX_NAME_LEN + 1).parse::<Name>(), Err(NameError::TooLong(MAX_NAME_LEN + 1)));
     }
 
     #[test]

@@ -109,25 +109,7 @@ impl Packet {
         let Some(bytes) = datagram.first_chunk::<HEADER_LEN>() else {
             return Err(PacketError::Truncated(datagram.len()));
         };
-        let [
-            kind,
-            flags,
-            t0,
-            t1,
-            f0,
-            f1,
-            f2,
-            f3,
-            needs,
-            h0,
-            h1,
-            h2,
-            i0,
-            i1,
-            n0,
-            n1,
-            captured @ ..,
-        ] = *bytes;
+        let [kind, flags, t0, t1, f0, f1, f2, f3, needs, h0, h1, h2, i0, i1, n0, n1, captured @ ..] = *bytes;
         if kind != KIND_MEDIA {
             return Err(PacketError::UnknownKind(kind));
         }
@@ -145,11 +127,7 @@ impl Packet {
         let header = Header {
             track: TrackId(u16::from_be_bytes([t0, t1])),
             frame: FrameNumber(u32::from_be_bytes([f0, f1, f2, f3])),
-            kind: if flags & 1 == 1 {
-                FrameKind::Key
-            } else {
-                FrameKind::Delta
-            },
+            kind: if flags & 1 == 1 { FrameKind::Key } else { FrameKind::Delta },
             temporal_layer: flags >> 1,
             needs,
             hop_sequence: u32::from_be_bytes([0, h0, h1, h2]),
@@ -198,10 +176,7 @@ mod tests {
     fn a_part_outside_its_frame_is_refused() {
         let mut packet = packet();
         packet.header.index = 4;
-        assert_eq!(
-            Packet::decode(&packet.encode()),
-            Err(PacketError::Part { index: 4, count: 4 })
-        );
+        assert_eq!(Packet::decode(&packet.encode()), Err(PacketError::Part { index: 4, count: 4 }));
     }
 
     #[test]
@@ -210,10 +185,7 @@ mod tests {
         packet.header.count = u16::try_from(MAX_FRAME_PACKETS).unwrap();
         assert!(Packet::decode(&packet.encode()).is_ok());
         packet.header.count += 1;
-        assert!(matches!(
-            Packet::decode(&packet.encode()),
-            Err(PacketError::Part { .. })
-        ));
+        assert!(matches!(Packet::decode(&packet.encode()), Err(PacketError::Part { .. })));
     }
 
     proptest! {

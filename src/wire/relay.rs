@@ -60,12 +60,7 @@ pub struct Header {
 impl Header {
     /// The header of a packet with payload.
     pub const fn data(session: SessionId, epoch: u16) -> Self {
-        Header {
-            kind: Kind::Data,
-            flags: 0,
-            epoch,
-            session,
-        }
+        Header { kind: Kind::Data, flags: 0, epoch, session }
     }
 
     /// The header as it stands before a payload.
@@ -122,12 +117,7 @@ impl RelayKey {
     /// A token for one peer.
     pub fn token(&self, session: SessionId, side: Side, expiry_unix_s: u64) -> RelayToken {
         let mac = self.mac(session, side, expiry_unix_s).finalize().into_bytes().into();
-        RelayToken {
-            session,
-            side,
-            expiry_unix_s,
-            mac,
-        }
+        RelayToken { session, side, expiry_unix_s, mac }
     }
 
     /// Whether this key made `token`. Takes the same time for every forged one.
@@ -137,9 +127,7 @@ impl RelayKey {
     }
 
     fn mac(&self, session: SessionId, side: Side, expiry_unix_s: u64) -> hmac::Hmac<sha2::Sha256> {
-        hmac_sha256(&self.0)
-            .chain_update(b"meipo 1 relay token")
-            .chain_update(token_head(session, side, expiry_unix_s))
+        hmac_sha256(&self.0).chain_update(b"meipo 1 relay token").chain_update(token_head(session, side, expiry_unix_s))
     }
 }
 
@@ -217,12 +205,7 @@ pub fn encode(flags: u8, epoch: u16, session: SessionId, packet: &RelayPacket<'_
         RelayPacket::Challenge(_) => Kind::Challenge,
         RelayPacket::Answer(..) | RelayPacket::Bound => Kind::Answer,
     };
-    let header = Header {
-        kind,
-        flags,
-        epoch,
-        session,
-    };
+    let header = Header { kind, flags, epoch, session };
     let mut bytes = header.to_bytes().to_vec();
     match packet {
         RelayPacket::Data(payload) => bytes.extend_from_slice(payload),
@@ -248,10 +231,7 @@ pub fn runs(batch: &[u8], segment: usize) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let first = rest.chunks(segment).next()?;
         let session = data_session(first);
-        let alike = rest
-            .chunks(segment)
-            .skip(1)
-            .take_while(|next| session.is_some() && data_session(next) == session);
+        let alike = rest.chunks(segment).skip(1).take_while(|next| session.is_some() && data_session(next) == session);
         let len = first.len() + alike.map(<[u8]>::len).sum::<usize>();
         let (run, after) = rest.split_at(len);
         rest = after;
@@ -318,17 +298,9 @@ mod tests {
 
     #[test]
     fn the_bytes_of_a_header_never_change() {
-        let header = Header {
-            kind: Kind::Data,
-            flags: 0xab,
-            epoch: 0x0102,
-            session: SessionId(0x0304_0506),
-        };
+        let header = Header { kind: Kind::Data, flags: 0xab, epoch: 0x0102, session: SessionId(0x0304_0506) };
         assert_eq!(header.to_bytes(), [0x10, 0xab, 1, 2, 3, 4, 5, 6]);
-        assert_eq!(
-            Header::split(&[0x10, 0xab, 1, 2, 3, 4, 5, 6, 7]),
-            Some((header, &[7_u8][..]))
-        );
+        assert_eq!(Header::split(&[0x10, 0xab, 1, 2, 3, 4, 5, 6, 7]), Some((header, &[7_u8][..])));
     }
 
     #[test]
@@ -346,10 +318,7 @@ mod tests {
     #[test]
     fn the_bytes_of_an_answer_never_change() {
         let expected = ["1300000700000009", TOKEN_HEX, "0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f"].concat();
-        assert_eq!(
-            hex(&encode(0, 7, SESSION, &RelayPacket::Answer(token(), [15; 16]))),
-            expected
-        );
+        assert_eq!(hex(&encode(0, 7, SESSION, &RelayPacket::Answer(token(), [15; 16]))), expected);
     }
 
     #[test]
@@ -372,10 +341,7 @@ mod tests {
     #[test]
     fn each_answer_is_no_longer_than_its_question() {
         assert_eq!(encode(0, 0, SESSION, &RelayPacket::Bind(token())).len(), BIND_LEN);
-        assert_eq!(
-            encode(0, 0, SESSION, &RelayPacket::Challenge([0; 16])).len(),
-            CHALLENGE_LEN
-        );
+        assert_eq!(encode(0, 0, SESSION, &RelayPacket::Challenge([0; 16])).len(), CHALLENGE_LEN);
         const { assert!(CHALLENGE_LEN <= BIND_LEN && HEADER_LEN <= ANSWER_LEN) }
     }
 
@@ -383,22 +349,10 @@ mod tests {
     fn a_token_serves_one_session_one_side_and_one_time() {
         assert!(KEY.made(&token()));
         let changed = [
-            RelayToken {
-                session: SessionId(10),
-                ..token()
-            },
-            RelayToken {
-                side: Side::First,
-                ..token()
-            },
-            RelayToken {
-                expiry_unix_s: 2_000_000_001,
-                ..token()
-            },
-            RelayToken {
-                mac: [0; 32],
-                ..token()
-            },
+            RelayToken { session: SessionId(10), ..token() },
+            RelayToken { side: Side::First, ..token() },
+            RelayToken { expiry_unix_s: 2_000_000_001, ..token() },
+            RelayToken { mac: [0; 32], ..token() },
         ];
         assert!(changed.iter().all(|token| !KEY.made(token)));
         assert!(!RelayKey::from_bytes([4; 32]).made(&token()));
@@ -420,14 +374,7 @@ mod tests {
     #[test]
     fn what_is_no_data_stands_alone() {
         let challenge = encode(0, 0, SESSION, &RelayPacket::Challenge([0; 16]));
-        let batch = [
-            challenge.clone(),
-            challenge,
-            vec![0x40; 24],
-            vec![0x40; 24],
-            data(1, 24),
-        ]
-        .concat();
+        let batch = [challenge.clone(), challenge, vec![0x40; 24], vec![0x40; 24], data(1, 24)].concat();
         assert_eq!(runs(&batch, 24).count(), 5);
     }
 

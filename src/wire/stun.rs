@@ -71,8 +71,7 @@ impl Stun {
     /// Whether `bytes`, from which this message was decoded, ends with a MAC made with `key`. Takes the same time for
     /// every wrong MAC.
     pub fn verify(&self, bytes: &[u8], key: &ProbeKey) -> bool {
-        self.integrity
-            .is_some_and(|mac| is_authentic(bytes, &mac, hex_key(key).as_bytes()))
+        self.integrity.is_some_and(|mac| is_authentic(bytes, &mac, hex_key(key).as_bytes()))
     }
 }
 
@@ -163,9 +162,7 @@ pub fn decode(bytes: &[u8]) -> Result<Stun, DecodeError> {
     if !is_stun(bytes) {
         return Err(DecodeError::NotStun(bytes.len()));
     }
-    let (message, _) = MessageDecoder::default()
-        .decode(bytes)
-        .map_err(|_| DecodeError::Malformed)?;
+    let (message, _) = MessageDecoder::default().decode(bytes).map_err(|_| DecodeError::Malformed)?;
     let kind = bytes.first_chunk().map_or(0, |kind| u16::from_be_bytes(*kind));
     if message.method() != BINDING {
         return Err(DecodeError::Type(kind));
@@ -176,11 +173,7 @@ pub fn decode(bytes: &[u8]) -> Result<Stun, DecodeError> {
         MessageClass::ErrorResponse => Class::Error(error_code(&message)),
         MessageClass::Indication => return Err(DecodeError::Type(kind)),
     };
-    Ok(Stun {
-        transaction: TransactionId(*message.transaction_id().as_bytes()),
-        class,
-        integrity: final_mac(bytes),
-    })
+    Ok(Stun { transaction: TransactionId(*message.transaction_id().as_bytes()), class, integrity: final_mac(bytes) })
 }
 
 fn request(message: &StunMessage) -> Result<Class, DecodeError> {
@@ -191,12 +184,8 @@ fn request(message: &StunMessage) -> Result<Class, DecodeError> {
     if let Some(attribute) = unknown {
         return Err(DecodeError::UnknownAttribute(attribute.attribute_type().as_u16()));
     }
-    let username = message
-        .get::<UserName>()
-        .and_then(|attribute| attribute.as_user_name().ok());
-    let change = message
-        .get::<ChangeAttribute>()
-        .and_then(|attribute| attribute.as_change_request().ok());
+    let username = message.get::<UserName>().and_then(|attribute| attribute.as_user_name().ok());
+    let change = message.get::<ChangeAttribute>().and_then(|attribute| attribute.as_change_request().ok());
     Ok(Class::Request {
         username: username.and_then(|name| parse_username(name.as_str())),
         change: change.map_or(ChangeRequest::None, change_of),
@@ -204,12 +193,8 @@ fn request(message: &StunMessage) -> Result<Class, DecodeError> {
 }
 
 fn response(message: &StunMessage) -> Result<Class, DecodeError> {
-    let mapped = message
-        .get::<XorMappedAddress>()
-        .and_then(|attribute| attribute.as_xor_mapped_address().ok());
-    let other = message
-        .get::<OtherAddress>()
-        .and_then(|attribute| attribute.as_other_address().ok());
+    let mapped = message.get::<XorMappedAddress>().and_then(|attribute| attribute.as_xor_mapped_address().ok());
+    let other = message.get::<OtherAddress>().and_then(|attribute| attribute.as_other_address().ok());
     Ok(Class::Response {
         mapped: canonical(*mapped.ok_or(DecodeError::NoAddress)?.socket_address()),
         other: other.map(|address| canonical(*address.socket_address())),
@@ -217,17 +202,14 @@ fn response(message: &StunMessage) -> Result<Class, DecodeError> {
 }
 
 fn error_code(message: &StunMessage) -> u16 {
-    let code = message
-        .get::<ErrorCode>()
-        .and_then(|attribute| attribute.as_error_code().ok());
+    let code = message.get::<ErrorCode>().and_then(|attribute| attribute.as_error_code().ok());
     code.map_or(0, |code| code.error_code().error_code())
 }
 
 fn encode(message: &StunMessage) -> Vec<u8> {
     let mut bytes = vec![0; STUN_REQUEST_LEN];
-    let len = MessageEncoder::default()
-        .encode(&mut bytes, message)
-        .expect("no message of ours is longer than a request");
+    let len =
+        MessageEncoder::default().encode(&mut bytes, message).expect("no message of ours is longer than a request");
     bytes.truncate(len);
     bytes
 }
@@ -258,11 +240,7 @@ fn hex_key(key: &ProbeKey) -> String {
 
 fn parse_username(text: &str) -> Option<u64> {
     let is_ours = text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if is_ours {
-        u64::from_str_radix(text, 16).ok()
-    } else {
-        None
-    }
+    if is_ours { u64::from_str_radix(text, 16).ok() } else { None }
 }
 
 fn change_attribute(change: ChangeRequest) -> Option<ChangeAttribute> {
@@ -389,10 +367,7 @@ mod tests {
         let bytes = encode_response(ID, address, Some(&KEY), Some(address), STUN_REQUEST_LEN).unwrap();
         assert_eq!(bytes.len(), STUN_REQUEST_LEN);
         let stun = decode(&bytes).unwrap();
-        let expected = Class::Response {
-            mapped: address,
-            other: Some(address),
-        };
+        let expected = Class::Response { mapped: address, other: Some(address) };
         assert_eq!(stun.class, expected);
         assert!(stun.verify(&bytes, &KEY));
     }

@@ -39,9 +39,8 @@ fn jitter_spreads_arrivals_and_reorders_only_where_it_may() {
         assert!(kept.is_sorted(), "seed {seed}");
         assert!(!mixed.is_sorted(), "seed {seed}");
         let delays = mixed.iter().zip(0..).map(|(at, nth)| at.since(millisecond(nth)));
-        let (least, most) = delays.fold((Duration::MAX, Duration::ZERO), |(least, most), delay| {
-            (least.min(delay), most.max(delay))
-        });
+        let (least, most) =
+            delays.fold((Duration::MAX, Duration::ZERO), |(least, most), delay| (least.min(delay), most.max(delay)));
         assert!((millis(20)..millis(21)).contains(&least), "seed {seed}: {least:?}");
         assert!((millis(49)..=millis(50)).contains(&most), "seed {seed}: {most:?}");
     }
@@ -81,15 +80,9 @@ fn a_black_hole_swallows_long_packets_only() {
 #[test]
 fn a_stream_brings_everything_in_order_and_late_instead_of_never() {
     for seed in seeds(5) {
-        let link = Link::with_delay(millis(10))
-            .jitter(millis(20))
-            .reordering()
-            .loss(0.3)
-            .mtu(1300);
+        let link = Link::with_delay(millis(10)).jitter(millis(20)).reordering().loss(0.3).mtu(1300);
         let mut carrier = Carrier::new(link, seed);
-        let arrivals: Vec<_> = (0..1000)
-            .flat_map(|nth| carrier.carry_in_stream(millisecond(nth), 1400))
-            .collect();
+        let arrivals: Vec<_> = (0..1000).flat_map(|nth| carrier.carry_in_stream(millisecond(nth), 1400)).collect();
         assert_eq!(arrivals.len(), 1000, "seed {seed}");
         assert!(arrivals.is_sorted(), "seed {seed}");
         assert!(arrivals[999] > millisecond(1200), "seed {seed}: {}", arrivals[999]);
@@ -110,9 +103,7 @@ fn a_trace_tells_datagrams_of_other_content_apart() {
     let traces = [1, 1, 2].map(|last_byte| {
         let (mut world, left, right) = two_hosts(1);
         let to = world.address(right);
-        world.with_host(left, |left: &mut Pinger| {
-            left.say(Time::ZERO, to, vec![0, 0, last_byte])
-        });
+        world.with_host(left, |left: &mut Pinger| left.say(Time::ZERO, to, vec![0, 0, last_byte]));
         world.run(secs(1));
         world.trace()
     });
@@ -200,10 +191,7 @@ fn a_suspended_host_wakes_late_and_has_missed_everything() {
 #[test]
 fn a_fast_clock_shows_more_and_wakes_earlier() {
     let (mut world, left, right) = two_hosts(1);
-    let clock = Clock {
-        start: Time::ZERO,
-        drift_ppm: 200,
-    };
+    let clock = Clock { start: Time::ZERO, drift_ppm: 200 };
     world.set_clock(left, clock);
     let to = world.address(right);
     let at = Time::from_millis(100_020);
@@ -235,9 +223,7 @@ fn noisy_world(seed: u64) -> World {
     let slow = Link::default().bottleneck(Bitrate::from_kilobits(500), millis(50));
     world.downlink(right, slow.burst_loss(0.02, 3.0));
     let to = world.address(right);
-    world.with_host(left, |left: &mut Pinger| {
-        left.stream(Time::ZERO, to, 200, millis(2), 1000)
-    });
+    world.with_host(left, |left: &mut Pinger| left.stream(Time::ZERO, to, 200, millis(2), 1000));
     world.run(secs(5));
     world
 }
@@ -245,17 +231,13 @@ fn noisy_world(seed: u64) -> World {
 /// For each of 100,000 datagrams, one a millisecond: is it lost?
 fn losses(link: Link, seed: u64) -> Vec<bool> {
     let mut carrier = Carrier::new(link, seed);
-    (0..100_000)
-        .map(|nth| carrier.carry(millisecond(nth), 100).is_lost())
-        .collect()
+    (0..100_000).map(|nth| carrier.carry(millisecond(nth), 100).is_lost()).collect()
 }
 
 /// When 10,000 datagrams arrive that are sent one a millisecond.
 fn arrivals(link: Link, seed: u64) -> Vec<Time> {
     let mut carrier = Carrier::new(link, seed);
-    (0..10_000)
-        .flat_map(|nth| carrier.carry(millisecond(nth), 100))
-        .collect()
+    (0..10_000).flat_map(|nth| carrier.carry(millisecond(nth), 100)).collect()
 }
 
 fn share_of(lost: &[bool]) -> f64 {

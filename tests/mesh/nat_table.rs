@@ -20,10 +20,7 @@ fn every_pair_of_nats_opens_exactly_where_it_can() {
                 for head_start in [Head::Left, Head::Right] {
                     let opened = punches(seed, &left, &right, head_start);
                     let expected = can_punch(left_class, right_class);
-                    assert_eq!(
-                        opened, expected,
-                        "seed {seed}: {left:?} × {right:?}, {head_start:?} first"
-                    );
+                    assert_eq!(opened, expected, "seed {seed}: {left:?} × {right:?}, {head_start:?} first");
                 }
             }
         }
@@ -106,11 +103,7 @@ fn a_permission_ends_though_its_mapping_lives_on() {
         let now = pair.world.now();
         pair.with_right(|right| right.ping(now, 0, left));
         pair.world.run(secs(1));
-        assert_eq!(
-            pair.with_left(|left| left.pings.len() == 1),
-            is_let_in,
-            "{later} s later"
-        );
+        assert_eq!(pair.with_left(|left| left.pings.len() == 1), is_let_in, "{later} s later");
     }
 }
 
@@ -132,10 +125,7 @@ fn an_early_probe_from_outside_takes_no_port() {
 
 #[test]
 fn hairpinning_is_what_lets_two_clients_meet_at_their_outer_addresses() {
-    for (kind, is_open) in [
-        (NatKind::port_restricted(), false),
-        (NatKind::port_restricted().hairpinning(), true),
-    ] {
+    for (kind, is_open) in [(NatKind::port_restricted(), false), (NatKind::port_restricted().hairpinning(), true)] {
         let mut world = World::new(1);
         add_mirror(&mut world);
         let carrier = world.carrier(kind);
@@ -206,8 +196,7 @@ fn a_policy_lets_only_some_ports_out() {
 fn a_tunnel_passes_where_udp_is_blocked_and_loses_nothing() {
     let mut pair = Pair::new(1, &[NatKind::udp_blocked()], &[]);
     let left = pair.left;
-    pair.world
-        .uplink(left, Link::with_delay(Duration::from_millis(10)).loss(0.3));
+    pair.world.uplink(left, Link::with_delay(Duration::from_millis(10)).loss(0.3));
     let right = pair.world.address(pair.right);
     let now = pair.world.now();
     pair.with_left(|left| {
@@ -300,23 +289,15 @@ fn sides() -> Vec<(Vec<NatKind>, Class)> {
         (vec![NatKind::symmetric_by_address()], Class::Symmetric),
         (vec![NatKind::symmetric_random()], Class::Symmetric),
         (vec![NatKind::symmetric_sequential()], Class::Symmetric),
-        (
-            vec![NatKind::port_restricted(), NatKind::port_restricted()],
-            Class::Restricted,
-        ),
+        (vec![NatKind::port_restricted(), NatKind::port_restricted()], Class::Restricted),
         (vec![NatKind::full_cone(), NatKind::port_changed()], Class::Restricted),
-        (
-            vec![NatKind::port_restricted(), NatKind::symmetric_random()],
-            Class::Symmetric,
-        ),
+        (vec![NatKind::port_restricted(), NatKind::symmetric_random()], Class::Symmetric),
         (vec![NatKind::udp_blocked()], Class::Blocked),
     ]
 }
 
 fn punches(seed: u64, left: &[NatKind], right: &[NatKind], head_start: Head) -> bool {
-    let Pair {
-        mut world, left, right, ..
-    } = Pair::new(seed, left, right);
+    let Pair { mut world, left, right, .. } = Pair::new(seed, left, right);
     opens(&mut world, left, right, head_start)
 }
 
@@ -334,9 +315,7 @@ fn opens(world: &mut World, left: HostId, right: HostId, head_start: Head) -> bo
     world.with_host(left, |pinger: &mut Pinger| pinger.punch(left_start, right_seen));
     world.with_host(right, |pinger: &mut Pinger| pinger.punch(right_start, left_seen));
     world.run(secs(5));
-    [left, right]
-        .into_iter()
-        .any(|host| world.with_host(host, |pinger: &mut Pinger| !pinger.pongs.is_empty()))
+    [left, right].into_iter().any(|host| world.with_host(host, |pinger: &mut Pinger| !pinger.pongs.is_empty()))
 }
 
 /// The left opens `sockets` sockets towards the right, the right probes `probes` random ports.
@@ -349,11 +328,7 @@ fn birthday(seed: u64, sockets: u16, probes: u32) -> bool {
     pair.with_right(|right| {
         for nth in 0..probes {
             let port = 1024 + u16::try_from(rng.next_u32() % 64512).expect("below 64512");
-            right.ping(
-                now + Duration::from_millis(5) * nth,
-                0,
-                SocketAddr::new(left.ip(), port),
-            );
+            right.ping(now + Duration::from_millis(5) * nth, 0, SocketAddr::new(left.ip(), port));
         }
     });
     pair.world.run(secs(8));
@@ -380,12 +355,7 @@ impl Pair {
         let left = world.add("left", left_network, Family::V4, |_| Pinger::default());
         let right = world.add("right", right_network, Family::V4, |_| Pinger::default());
         let left_network = (left_network != INTERNET).then_some(left_network);
-        Pair {
-            world,
-            left,
-            right,
-            left_network,
-        }
+        Pair { world, left, right, left_network }
     }
 
     fn reflections(&mut self) -> (SocketAddr, SocketAddr) {

@@ -67,11 +67,7 @@ impl Host for Pinger {
             [PING, ..] => {
                 self.pings.push((now, from));
                 let bytes = vec![PONG];
-                self.outbox.push_back(Transmit {
-                    socket,
-                    to: from,
-                    bytes,
-                });
+                self.outbox.push_back(Transmit { socket, to: from, bytes });
             }
             [PONG, ..] => self.pongs.push((now, socket, from)),
             [YOU_ARE, text @ ..] => {
@@ -113,11 +109,7 @@ impl Host for Mirror {
         if let [WHO_AM_I] = bytes {
             let mut bytes = vec![YOU_ARE];
             bytes.extend(from.to_string().bytes());
-            self.outbox.push_back(Transmit {
-                socket,
-                to: from,
-                bytes,
-            });
+            self.outbox.push_back(Transmit { socket, to: from, bytes });
         }
     }
 
@@ -156,12 +148,8 @@ pub(crate) fn reflection(world: &mut World, host: HostId, mirror: &str) -> Optio
 }
 
 /// Where a mirror listens.
-pub(crate) const MIRRORS: [&str; 4] = [
-    "198.51.100.1:1935",
-    "198.51.100.1:1936",
-    "198.51.100.2:1935",
-    "198.51.100.2:1936",
-];
+pub(crate) const MIRRORS: [&str; 4] =
+    ["198.51.100.1:1935", "198.51.100.1:1936", "198.51.100.2:1935", "198.51.100.2:1936"];
 
 const PING: u8 = b'?';
 const PONG: u8 = b'!';

@@ -81,11 +81,7 @@ fn the_switch_from_the_relay_to_a_direct_path_loses_no_frame() {
     call.watch.wait_for_path("direct", DIRECT_LIMIT);
     call.watch.process.collect(Duration::from_secs(5));
     let kinds = call.watch.path_kinds();
-    assert!(
-        kinds.contains(&"relayed".to_owned()),
-        "{kinds:?}\n{}",
-        call.watch.story()
-    );
+    assert!(kinds.contains(&"relayed".to_owned()), "{kinds:?}\n{}", call.watch.story());
     assert!(call.watch.latest("frames") > 0, "{}", call.watch.story());
     assert_eq!(call.watch.latest("frames_lost"), 0, "{}", call.watch.story());
 }
@@ -102,11 +98,7 @@ fn a_box_that_forgets_makes_a_gap_of_a_second_at_most() {
         act(&lab, &nat);
         call.watch.process.collect(Duration::from_secs(8));
         let (after, gap) = (call.watch.latest("frames"), call.watch.largest("longest_gap_ms"));
-        assert!(
-            after >= before + 60,
-            "{before} to {after} frames\n{}",
-            call.watch.story()
-        );
+        assert!(after >= before + 60, "{before} to {after} frames\n{}", call.watch.story());
         assert!(gap <= 1000, "a gap of {gap} ms\n{}", call.watch.story());
     }
 }
@@ -143,11 +135,7 @@ fn relay_only_sends_no_packet_between_the_callers() {
 fn the_doctor_names_each_nat() {
     let Some(lab) = ready() else { return };
     let rendezvous = Rendezvous::start(&lab);
-    let (independent, address, both) = (
-        "endpoint-independent",
-        "address-dependent",
-        "address-and-port-dependent",
-    );
+    let (independent, address, both) = ("endpoint-independent", "address-dependent", "address-and-port-dependent");
     let mut wrong = Vec::new();
     for (kind, mapping, filtering) in [
         (NatKind::FullCone, independent, independent),
@@ -219,25 +207,12 @@ impl Call {
         let identity = rendezvous.folder.path().join("alice");
         let identity = identity.to_str().expect("a path in UTF-8");
         let link = rendezvous.link.as_str();
-        let publish = [
-            "publish",
-            link,
-            "--test-pattern",
-            "320x240@15",
-            "--bitrate",
-            "200k",
-            "--name",
-            "alice",
-        ];
+        let publish = ["publish", link, "--test-pattern", "320x240@15", "--bitrate", "200k", "--name", "alice"];
         let more = ["--json", "--seconds", "300", "--identity", identity];
         let mut publish = left.spawn(&peer, &[&publish, &more[..], options].concat());
         publish.wait_for("joined", Duration::from_secs(10), is_event("joined"));
         let watch = right.spawn(&peer, &[&["watch", link, "--json", "--name", "bob"], options].concat());
-        Call {
-            watch: Watcher { process: watch },
-            _publish: publish,
-            rendezvous,
-        }
+        Call { watch: Watcher { process: watch }, _publish: publish, rendezvous }
     }
 }
 
@@ -256,8 +231,7 @@ impl Watcher {
     fn settles_on(&mut self, expected: &str, limit: Duration) -> String {
         let current = self.path_kinds().pop();
         if current.as_deref() != Some(expected) && expected == "direct" {
-            self.process
-                .look_for(limit, |event| is_event("path")(event) && event["kind"] == "direct");
+            self.process.look_for(limit, |event| is_event("path")(event) && event["kind"] == "direct");
         } else if expected == "relayed" {
             self.process.collect(limit);
         }
@@ -315,12 +289,7 @@ impl Rendezvous {
         let text = String::from_utf8_lossy(&output.stdout);
         let link = text.split_whitespace().find(|word| word.starts_with("meipo://"));
         let link = link.unwrap_or_else(|| panic!("no link in {output:?}")).to_owned();
-        Rendezvous {
-            process,
-            host,
-            folder,
-            link,
-        }
+        Rendezvous { process, host, folder, link }
     }
 
     fn restart(&mut self) {
@@ -330,14 +299,7 @@ impl Rendezvous {
     /// Runs the program until it says it listens.
     fn run(host: &Ns, folder: &Path) -> Process {
         let folder = folder.to_str().expect("a path in UTF-8");
-        let listen = [
-            "--listen",
-            "0.0.0.0:1935",
-            "--public-addr",
-            PUBLIC,
-            "--data-dir",
-            folder,
-        ];
+        let listen = ["--listen", "0.0.0.0:1935", "--public-addr", PUBLIC, "--data-dir", folder];
         let alternate = ["--stun-alternate", "198.51.100.2:1936", "--json"];
         let mut process = host.spawn(&program("rendezvous"), &[&listen[..], &alternate].concat());
         process.wait_for("listening", Duration::from_secs(10), is_event("listening"));
@@ -348,10 +310,7 @@ impl Rendezvous {
 /// Everything a packet to a host behind a box could be addressed to.
 fn addresses(nat: &NatBox, host: &Ns) -> Vec<IpAddr> {
     let v6 = host.v6.map(IpAddr::V6);
-    [IpAddr::V4(nat.wan()), IpAddr::V4(host.v4)]
-        .into_iter()
-        .chain(v6)
-        .collect()
+    [IpAddr::V4(nat.wan()), IpAddr::V4(host.v4)].into_iter().chain(v6).collect()
 }
 
 fn is_event(name: &str) -> impl Fn(&Value) -> bool {
@@ -367,10 +326,7 @@ fn ready() -> Option<Lab> {
     if ["peer", "rendezvous"].iter().all(|name| program(name).exists()) {
         return Lab::new();
     }
-    skip(
-        &NO_PROGRAMS,
-        "calls need `cargo build -p peer -p rendezvous` (or MEIPO_BIN_DIR)",
-    );
+    skip(&NO_PROGRAMS, "calls need `cargo build -p peer -p rendezvous` (or MEIPO_BIN_DIR)");
     None
 }
 

@@ -84,18 +84,14 @@ impl Lab {
 
     /// A NAT box on the Internet, with a stateful firewall for IPv6.
     pub(crate) fn nat(&self, kind: NatKind) -> NatBox {
-        let nat = self.boxed(kind, &self.internet, "exchange", |number| {
-            ([198, 51, 100, 10 + number], [10, number])
-        });
+        let nat = self.boxed(kind, &self.internet, "exchange", |number| ([198, 51, 100, 10 + number], [10, number]));
         self.route_v6(&nat);
         nat
     }
 
     /// A carrier's box: its network is 100.64.0.0/10.
     pub(crate) fn carrier(&self, kind: NatKind) -> NatBox {
-        self.boxed(kind, &self.internet, "exchange", |number| {
-            ([198, 51, 100, 10 + number], [100, 64])
-        })
+        self.boxed(kind, &self.internet, "exchange", |number| ([198, 51, 100, 10 + number], [100, 64]))
     }
 
     /// A box in the network of another one.
@@ -192,19 +188,12 @@ impl Lab {
     /// Gives a box on the Internet a prefix of its own.
     fn route_v6(&self, nat: &NatBox) {
         let number = nat.number;
-        address(
-            &nat.namespace,
-            "wan",
-            &format!("2001:db8::{:x}/64", 0x100 + u16::from(number)),
-        );
+        address(&nat.namespace, "wan", &format!("2001:db8::{:x}/64", 0x100 + u16::from(number)));
         address(&nat.namespace, "lan", &format!("2001:db8:{number:x}::1/64"));
         sysctl(&nat.namespace, "net.ipv6.conf.all.forwarding=1");
         ip(&nat.namespace, "-6 route add default via 2001:db8::ffff");
         let hop = format!("2001:db8::{:x}", 0x100 + u16::from(number));
-        ip(
-            &self.internet,
-            &format!("-6 route add 2001:db8:{number:x}::/64 via {hop}"),
-        );
+        ip(&self.internet, &format!("-6 route add 2001:db8:{number:x}::/64 via {hop}"));
     }
 
     fn add_namespace(&self, name: &str) {
@@ -278,15 +267,10 @@ impl Ns {
 
     /// How many UDP packets `count_udp_with` has counted.
     pub(crate) fn udp_counted(&self) -> u64 {
-        let args = [
-            "netns", "exec", &self.name, "nft", "-j", "list", "counter", "inet", "count", "met",
-        ];
+        let args = ["netns", "exec", &self.name, "nft", "-j", "list", "counter", "inet", "count", "met"];
         let json: serde_json::Value = serde_json::from_str(&run("ip", &args)).expect("nft -j prints JSON");
         let entries = json.pointer("/nftables").and_then(|entries| entries.as_array());
-        let mut counts = entries
-            .into_iter()
-            .flatten()
-            .map(|entry| entry.pointer("/counter/packets"));
+        let mut counts = entries.into_iter().flatten().map(|entry| entry.pointer("/counter/packets"));
         let count = counts.find_map(|packets| packets?.as_u64());
         count.expect("nft prints the counter")
     }
@@ -309,10 +293,7 @@ fn bridge(ns: &str, name: &str) {
 
 /// A cable between `end` in `ns` and a bridge elsewhere.
 fn veth(ns: &str, end: &str, other: &str, other_end: &str, bridge: &str) {
-    ip(
-        ns,
-        &format!("link add name {end} type veth peer name {other_end} netns {other}"),
-    );
+    ip(ns, &format!("link add name {end} type veth peer name {other_end} netns {other}"));
     ip(other, &format!("link set {other_end} master {bridge} up"));
     ip(ns, &format!("link set {end} up"));
 }
@@ -333,10 +314,7 @@ fn ip(ns: &str, args: &str) {
 fn nft(ns: &str, script: &str) {
     let mut command = Command::new("ip");
     command.args(["netns", "exec", ns, "nft", "-f", "-"]);
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("ip can be run");
     let mut stdin = child.stdin.take().expect("a piped standard input");
     stdin.write_all(script.as_bytes()).expect("nft reads its script");

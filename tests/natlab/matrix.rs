@@ -43,9 +43,7 @@ fn birthday_probing_opens_a_random_nat() {
     let mirror = Mirror::new(&lab);
     let [left, right] = [NatKind::SymmetricRandom, NatKind::PortRestricted].map(|kind| behind(&lab, kind));
     // One round opens it with 98 %: 1 − (1 − 256/64512)^1024.
-    let rounds = (0..4)
-        .filter(|round| birthday(&mirror, &left, &right, 1 + round))
-        .count();
+    let rounds = (0..4).filter(|round| birthday(&mirror, &left, &right, 1 + round)).count();
     assert!(rounds > 0);
 }
 
@@ -271,11 +269,7 @@ fn birthday(mirror: &Mirror, left: &Ns, right: &Ns, seed: u32) -> bool {
     let lefts: Vec<Puncher> = (0..256).map(|_| Puncher::new(left)).collect();
     let right = Puncher::new(right);
     let right_seen = mirror.reflection(&right).expect("UDP passes");
-    let outer: IpAddr = lefts
-        .first()
-        .and_then(|left| mirror.reflection(left))
-        .expect("UDP passes")
-        .ip();
+    let outer: IpAddr = lefts.first().and_then(|left| mirror.reflection(left)).expect("UDP passes").ip();
     lefts.iter().for_each(|left| left.send(PING, right_seen));
     let mut state = seed;
     for _ in 0..1024 {

@@ -23,10 +23,7 @@ impl Process {
     /// Starts `command` and reads what it prints.
     pub(crate) fn start(mut command: Command) -> Self {
         let name = format!("{command:?}");
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
         let stdout = child.stdout.take().expect("a piped standard output");
         let stderr = child.stderr.take().expect("a piped standard error");
@@ -35,13 +32,7 @@ impl Process {
         let copy = Arc::clone(&log);
         thread::spawn(move || read_events(stdout, &sender));
         thread::spawn(move || read_log(stderr, &copy));
-        Process {
-            child,
-            command: name,
-            events,
-            seen: Vec::new(),
-            log,
-        }
+        Process { child, command: name, events, seen: Vec::new(), log }
     }
 
     /// The first event from now on that `matches`; panics with the story when none comes in time.

@@ -13,16 +13,10 @@ use crate::rules::NatKind;
 fn a_program_runs_on_its_host_and_its_events_are_heard() {
     let Some(lab) = Lab::new() else { return };
     let client = lab.client(&lab.nat(NatKind::PortRestricted));
-    let mut program = shell(
-        &client,
-        "echo noise; ip -j -4 address show dev eth0; echo '{\"event\":\"last\"}'",
-    );
+    let mut program = shell(&client, "echo noise; ip -j -4 address show dev eth0; echo '{\"event\":\"last\"}'");
     let listing = program.wait_for("address", LIMIT, |event| event.is_array());
     program.wait_for("last event", LIMIT, |event| event["event"] == "last");
-    assert_eq!(
-        listing.pointer("/0/addr_info/0/local"),
-        Some(&client.v4.to_string().into())
-    );
+    assert_eq!(listing.pointer("/0/addr_info/0/local"), Some(&client.v4.to_string().into()));
     assert_eq!(program.seen().len(), 2);
 }
 

@@ -41,12 +41,7 @@ pub(crate) struct Rules {
 
 impl Rules {
     pub(crate) fn new(kind: NatKind) -> Self {
-        Rules {
-            kind,
-            mtu: None,
-            loss_permille: 0,
-            generation: 0,
-        }
+        Rules { kind, mtu: None, loss_permille: 0, generation: 0 }
     }
 
     /// The whole ruleset of a box whose outer address is `wan`, for `nft -f`.

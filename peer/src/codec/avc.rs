@@ -97,10 +97,7 @@ impl AvcConfig {
         let rest = take_sets(rest, count & 31, &mut parameter_sets).ok_or_else(ended)?;
         let (count, rest) = rest.split_first().ok_or_else(ended)?;
         take_sets(rest, *count, &mut parameter_sets).ok_or_else(ended)?;
-        Ok(AvcConfig {
-            length_size: usize::from(length_size & 3) + 1,
-            parameter_sets,
-        })
+        Ok(AvcConfig { length_size: usize::from(length_size & 3) + 1, parameter_sets })
     }
 
     /// The parameter sets: what a decoder must have seen before the first picture.
@@ -164,12 +161,7 @@ pub fn config_from_key_frame(annex_b: &[u8]) -> Option<Bytes> {
     put_sets(&mut record, &pictures)?;
     if matches!(profile, 100 | 110 | 122 | 144) {
         let shape = SequenceShape::parse(sequences.first()?).ok()?;
-        record.put_slice(&[
-            0xfc | shape.chroma,
-            0xf8 | shape.luma_depth,
-            0xf8 | shape.chroma_depth,
-            0,
-        ]);
+        record.put_slice(&[0xfc | shape.chroma, 0xf8 | shape.luma_depth, 0xf8 | shape.chroma_depth, 0]);
     }
     Some(record.freeze())
 }
@@ -221,10 +213,7 @@ fn parse_sequence(payload: &[u8]) -> Option<SequenceShape> {
     bits.number(16)?;
     bits.golomb()?;
     let (mut chroma, mut luma_depth, mut chroma_depth) = (1, 0, 0);
-    if matches!(
-        profile,
-        100 | 110 | 122 | 244 | 44 | 83 | 86 | 118 | 128 | 138 | 139 | 134 | 135
-    ) {
+    if matches!(profile, 100 | 110 | 122 | 244 | 44 | 83 | 86 | 118 | 128 | 138 | 139 | 134 | 135) {
         chroma = bits.golomb()?;
         if chroma == 3 {
             bits.flag()?;
@@ -251,10 +240,7 @@ fn parse_sequence(payload: &[u8]) -> Option<SequenceShape> {
         let unit_x = if matches!(chroma, 1 | 2) { 2 } else { 1 };
         let unit_y = if chroma == 1 { 2 } else { 1 };
         across = bits.golomb()?.checked_add(bits.golomb()?)?.checked_mul(unit_x)?;
-        down = bits
-            .golomb()?
-            .checked_add(bits.golomb()?)?
-            .checked_mul(unit_y * fields)?;
+        down = bits.golomb()?.checked_add(bits.golomb()?)?.checked_mul(unit_y * fields)?;
     }
     Some(SequenceShape {
         width: usize::try_from(width.checked_sub(across)?).ok()?,
@@ -360,10 +346,7 @@ mod tests {
     fn start_codes_become_lengths_and_the_units_stay() {
         let frame = to_length_prefixed(&key_frame());
         let config = AvcConfig::parse(&config_from_key_frame(&key_frame()).unwrap()).unwrap();
-        assert_eq!(
-            config.units(&frame).unwrap(),
-            [&SPS[..], &PPS[..], &[0x65, 9, 0, 0, 3, 1]]
-        );
+        assert_eq!(config.units(&frame).unwrap(), [&SPS[..], &PPS[..], &[0x65, 9, 0, 0, 3, 1]]);
     }
 
     #[test]

@@ -60,12 +60,7 @@ impl H264Encoder {
             .find(|unit| avc::kind_of(unit) == UnitKind::Sequence)
             .and_then(avc::codec_string)
             .ok_or(AvcError::Sequence(sets.len()))?;
-        Ok(H264Encoder {
-            raw,
-            codec,
-            max_bits,
-            needs: Dependencies::default(),
-        })
+        Ok(H264Encoder { raw, codec, max_bits, needs: Dependencies::default() })
     }
 }
 
@@ -75,10 +70,7 @@ impl VideoEncoder for H264Encoder {
         let millis = i64::try_from(captured.as_micros() / 1000).unwrap_or(i64::MAX);
         let raw = self.raw.encode(picture, millis, &mut data)?;
         if data.is_empty() {
-            return Err(CodecError::H264 {
-                action: "encoding without output",
-                code: 0,
-            });
+            return Err(CodecError::H264 { action: "encoding without output", code: 0 });
         }
         Ok(EncodedPicture {
             data: data.freeze(),
@@ -127,11 +119,8 @@ fn check_settings(settings: &VideoSettings) -> Result<(), CodecError> {
 
 /// A rate as the library takes it.
 fn bits(bitrate: Bitrate) -> Result<i32, CodecError> {
-    let refused = CodecError::Setting {
-        what: "bit rate",
-        found: bitrate.as_bits(),
-        allowed: "10 kb/s to 200 Mb/s are possible",
-    };
+    let refused =
+        CodecError::Setting { what: "bit rate", found: bitrate.as_bits(), allowed: "10 kb/s to 200 Mb/s are possible" };
     if !(10_000..=200_000_000).contains(&bitrate.as_bits()) {
         return Err(refused);
     }
@@ -186,17 +175,9 @@ impl Dependencies {
     fn next(&mut self, is_key: bool, layer: u8) -> u8 {
         let layer = usize::from(layer);
         let lower = self.ages.iter().take(layer.max(1));
-        let needs = if is_key {
-            0
-        } else {
-            lower.flatten().min().map_or(1, |age| age + 1)
-        };
+        let needs = if is_key { 0 } else { lower.flatten().min().map_or(1, |age| age + 1) };
         for age in &mut self.ages {
-            *age = if is_key {
-                None
-            } else {
-                age.map(|age| age.saturating_add(1).min(254))
-            };
+            *age = if is_key { None } else { age.map(|age| age.saturating_add(1).min(254)) };
         }
         if let Some(age) = self.ages.get_mut(layer) {
             *age = Some(0);
@@ -214,9 +195,7 @@ pub struct H264Decoder {
 
 impl std::fmt::Debug for H264Decoder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("H264Decoder")
-            .field("config", &self.config)
-            .finish_non_exhaustive()
+        f.debug_struct("H264Decoder").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
@@ -235,11 +214,7 @@ impl H264Decoder {
         }
         let options = DecoderConfig::new().flush_after_decode(Flush::NoFlush);
         let decoder = Decoder::with_api_config(OpenH264API::from_source(), options).map_err(undecodable)?;
-        Ok(H264Decoder {
-            decoder,
-            config,
-            annex_b: Vec::new(),
-        })
+        Ok(H264Decoder { decoder, config, annex_b: Vec::new() })
     }
 
     /// Puts one frame into `annex_b`, the parameter sets first where the track keeps them apart.
@@ -344,35 +319,18 @@ mod tests {
 
     #[test]
     fn pictures_of_three_layers_name_what_they_need() {
-        let frames = encode(
-            VideoSettings {
-                temporal_layers: 3,
-                ..SETTINGS
-            },
-            9,
-        );
+        let frames = encode(VideoSettings { temporal_layers: 3, ..SETTINGS }, 9);
         let layers: Vec<_> = frames.iter().map(|frame| (frame.temporal_layer, frame.needs)).collect();
-        assert_eq!(
-            layers,
-            [(0, 0), (2, 1), (1, 2), (2, 1), (0, 4), (2, 1), (1, 2), (2, 1), (0, 4)]
-        );
+        assert_eq!(layers, [(0, 0), (2, 1), (1, 2), (2, 1), (0, 4), (2, 1), (1, 2), (2, 1), (0, 4)]);
     }
 
     #[test]
     fn the_upper_layers_can_be_left_out() {
         for layers in 1..=3 {
-            let frames = encode(
-                VideoSettings {
-                    temporal_layers: layers,
-                    ..SETTINGS
-                },
-                13,
-            );
+            let frames = encode(VideoSettings { temporal_layers: layers, ..SETTINGS }, 13);
             let mut decoder = H264Decoder::new(&track(Bytes::new())).unwrap();
             let kept = frames.iter().filter(|frame| frame.temporal_layer == 0);
-            let pictures = kept
-                .map(|frame| decoder.decode(&frame.data).unwrap())
-                .collect::<Vec<_>>();
+            let pictures = kept.map(|frame| decoder.decode(&frame.data).unwrap()).collect::<Vec<_>>();
             assert!(pictures.iter().all(Option::is_some), "{layers} layers");
         }
     }
@@ -413,32 +371,16 @@ mod tests {
     #[test]
     fn odd_sizes_and_too_many_layers_are_refused() {
         assert!(H264Encoder::new(&VideoSettings { width: 321, ..SETTINGS }).is_err());
-        assert!(
-            H264Encoder::new(&VideoSettings {
-                temporal_layers: 4,
-                ..SETTINGS
-            })
-            .is_err()
-        );
-        assert!(
-            H264Encoder::new(&SETTINGS)
-                .unwrap()
-                .encode(&Picture::black(640, 480), time(0))
-                .is_err()
-        );
+        assert!(H264Encoder::new(&VideoSettings { temporal_layers: 4, ..SETTINGS }).is_err());
+        assert!(H264Encoder::new(&SETTINGS).unwrap().encode(&Picture::black(640, 480), time(0)).is_err());
     }
 
     #[test]
     fn a_giant_picture_is_refused_before_it_is_decoded() {
         // 32768×512, Baseline.
-        let giant = [
-            0, 0, 0, 1, 0x67, 0x42, 0xc0, 0x1e, 0xf8, 0x00, 0x40, 0x00, 0x40, 0x08, 0x80,
-        ];
+        let giant = [0, 0, 0, 1, 0x67, 0x42, 0xc0, 0x1e, 0xf8, 0x00, 0x40, 0x00, 0x40, 0x08, 0x80];
         let mut decoder = H264Decoder::new(&track(Bytes::new())).unwrap();
-        assert!(matches!(
-            decoder.decode(&giant),
-            Err(CodecError::PictureSize(32768, 512, _))
-        ));
+        assert!(matches!(decoder.decode(&giant), Err(CodecError::PictureSize(32768, 512, _))));
     }
 
     proptest! {
@@ -460,9 +402,7 @@ mod tests {
     fn encode(settings: VideoSettings, count: usize) -> Vec<EncodedPicture> {
         let mut encoder = H264Encoder::new(&settings).unwrap();
         let size = (settings.width, settings.height);
-        (0..count)
-            .map(|number| encoder.encode(&scene_of(size, number), time(number)).unwrap())
-            .collect()
+        (0..count).map(|number| encoder.encode(&scene_of(size, number), time(number)).unwrap()).collect()
     }
 
     fn scene(number: usize) -> Picture {
@@ -498,11 +438,7 @@ mod tests {
     fn track(description: Bytes) -> Track {
         Track {
             id: TrackId(0),
-            kind: TrackKind::Video {
-                width: 320,
-                height: 240,
-                millihertz: 30_000,
-            },
+            kind: TrackKind::Video { width: 320, height: 240, millihertz: 30_000 },
             source: TrackSource::Camera,
             codec: "avc1.42e01f".to_owned(),
             description,

@@ -220,11 +220,7 @@ mod tests {
     fn track(codec: &str) -> Track {
         Track {
             id: TrackId(0),
-            kind: TrackKind::Video {
-                width: 640,
-                height: 480,
-                millihertz: 30_000,
-            },
+            kind: TrackKind::Video { width: 640, height: 480, millihertz: 30_000 },
             source: TrackSource::Camera,
             codec: codec.to_owned(),
             description: Bytes::new(),

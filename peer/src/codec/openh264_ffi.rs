@@ -35,10 +35,7 @@ unsafe impl Send for RawEncoder {}
 
 impl std::fmt::Debug for RawEncoder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RawEncoder")
-            .field("width", &self.width)
-            .field("height", &self.height)
-            .finish_non_exhaustive()
+        f.debug_struct("RawEncoder").field("width", &self.width).field("height", &self.height).finish_non_exhaustive()
     }
 }
 
@@ -49,11 +46,7 @@ impl RawEncoder {
         // SAFETY: the library writes one pointer to the place it is given.
         let code = unsafe { DynamicAPI::from_source().WelsCreateSVCEncoder(&raw mut created) };
         let encoder = NonNull::new(created).ok_or(failed("creation", code))?;
-        let mut raw = RawEncoder {
-            encoder,
-            width: 0,
-            height: 0,
-        };
+        let mut raw = RawEncoder { encoder, width: 0, height: 0 };
         raw.set_option(ENCODER_OPTION_TRACE_LEVEL, &mut WELS_LOG_QUIET.clone())?;
         let mut params = SEncParamExt::default();
         let defaults = raw.table().GetDefaultParams.ok_or(failed("set-up", 0))?;
@@ -77,11 +70,7 @@ impl RawEncoder {
     ) -> Result<RawPicture, CodecError> {
         let (width, height) = (picture.width(), picture.height());
         if c_int::try_from(width) != Ok(self.width) || c_int::try_from(height) != Ok(self.height) {
-            return Err(CodecError::PictureSize(
-                width,
-                height,
-                "the encoder was made for another size",
-            ));
+            return Err(CodecError::PictureSize(width, height, "the encoder was made for another size"));
         }
         let stride = self.width / 2;
         let source = SSourcePicture {
@@ -106,10 +95,7 @@ impl RawEncoder {
         check("encoding", code)?;
         // SAFETY: `info` was filled by the library in the call above, and the encoder has not been touched since.
         let temporal_layer = unsafe { append_layers(&info, out) };
-        Ok(RawPicture {
-            is_key: info.eFrameType == videoFrameTypeIDR,
-            temporal_layer,
-        })
+        Ok(RawPicture { is_key: info.eFrameType == videoFrameTypeIDR, temporal_layer })
     }
 
     /// The parameter sets that the next key frame will begin with.
@@ -134,10 +120,7 @@ impl RawEncoder {
 
     /// Sets the rate aimed at, in bits per second.
     pub(super) fn set_bitrate(&mut self, bits: c_int) -> Result<(), CodecError> {
-        let mut info = SBitrateInfo {
-            iLayer: SPATIAL_LAYER_ALL,
-            iBitrate: bits,
-        };
+        let mut info = SBitrateInfo { iLayer: SPATIAL_LAYER_ALL, iBitrate: bits };
         self.set_option(ENCODER_OPTION_BITRATE, &mut info)
     }
 
@@ -196,8 +179,5 @@ fn check(action: &'static str, code: c_int) -> Result<(), CodecError> {
 
 /// A failed call.
 fn failed(action: &'static str, code: c_int) -> CodecError {
-    CodecError::H264 {
-        action,
-        code: i64::from(code),
-    }
+    CodecError::H264 { action, code: i64::from(code) }
 }

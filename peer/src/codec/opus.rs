@@ -93,11 +93,9 @@ impl AudioEncoder for OpusEncoder {
         let bits = bitrate.as_bits();
         match u32::try_from(bits) {
             Ok(bits @ 6000..=510_000) => self.library.set_bitrate(bits),
-            Ok(_) | Err(_) => Err(CodecError::Setting {
-                what: "bit rate",
-                found: bits,
-                allowed: "Opus takes 6 to 510 kb/s",
-            }),
+            Ok(_) | Err(_) => {
+                Err(CodecError::Setting { what: "bit rate", found: bits, allowed: "Opus takes 6 to 510 kb/s" })
+            }
         }
     }
 
@@ -156,10 +154,7 @@ impl OpusDecoder {
 impl AudioDecoder for OpusDecoder {
     fn decode(&mut self, packet: &[u8]) -> Result<Vec<f32>, CodecError> {
         if packet.is_empty() {
-            return Err(CodecError::Opus {
-                action: "decoding",
-                reason: "the packet is empty".to_owned(),
-            });
+            return Err(CodecError::Opus { action: "decoding", reason: "the packet is empty".to_owned() });
         }
         let samples = self.run(packet, samples_in(MAX_OPUS_DURATION), Repair::None)?;
         self.last = samples.len() / usize::from(self.channels);
@@ -181,17 +176,13 @@ impl AudioDecoder for OpusDecoder {
 
 impl fmt::Debug for OpusEncoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpusEncoder")
-            .field("span_len", &self.span_len)
-            .finish_non_exhaustive()
+        f.debug_struct("OpusEncoder").field("span_len", &self.span_len).finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for OpusDecoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpusDecoder")
-            .field("channels", &self.channels)
-            .finish_non_exhaustive()
+        f.debug_struct("OpusDecoder").field("channels", &self.channels).finish_non_exhaustive()
     }
 }
 
@@ -225,11 +216,7 @@ fn samples_in(span: Duration) -> usize {
 fn check_channels(channels: u8) -> Result<(), CodecError> {
     match channels {
         1 | 2 => Ok(()),
-        _ => Err(CodecError::Setting {
-            what: "channels",
-            found: channels.into(),
-            allowed: "1 and 2 are possible",
-        }),
+        _ => Err(CodecError::Setting { what: "channels", found: channels.into(), allowed: "1 and 2 are possible" }),
     }
 }
 
@@ -239,12 +226,8 @@ mod tests {
 
     use super::*;
 
-    const SETTINGS: AudioSettings = AudioSettings {
-        channels: 1,
-        span: SoundSpan::Ms20,
-        bitrate: Bitrate::from_kilobits(32),
-        expected_loss: 10,
-    };
+    const SETTINGS: AudioSettings =
+        AudioSettings { channels: 1, span: SoundSpan::Ms20, bitrate: Bitrate::from_kilobits(32), expected_loss: 10 };
 
     #[test]
     fn a_tone_comes_back_as_loud_as_it_was() {
@@ -266,29 +249,19 @@ mod tests {
         }
         let restored = decoder.decode_fec(&packets[19]).unwrap();
         assert_eq!(restored.len(), 960);
-        assert!(
-            loudness(&restored) > 0.3 * loudness(&tone(0, 960)),
-            "{}",
-            loudness(&restored)
-        );
+        assert!(loudness(&restored) > 0.3 * loudness(&tone(0, 960)), "{}", loudness(&restored));
     }
 
     #[test]
     fn concealment_is_as_long_as_the_last_packet() {
-        let (mut encoder, mut decoder) = pair(AudioSettings {
-            span: SoundSpan::Ms10,
-            ..SETTINGS
-        });
+        let (mut encoder, mut decoder) = pair(AudioSettings { span: SoundSpan::Ms10, ..SETTINGS });
         decoder.decode(&encoder.encode(&tone(0, 480)).unwrap()).unwrap();
         assert_eq!(decoder.conceal().unwrap().len(), 480);
     }
 
     #[test]
     fn stereo_stays_interleaved() {
-        let (mut encoder, mut decoder) = pair(AudioSettings {
-            channels: 2,
-            ..SETTINGS
-        });
+        let (mut encoder, mut decoder) = pair(AudioSettings { channels: 2, ..SETTINGS });
         assert_eq!(encoder.span_len(), 1920);
         let packet = encoder.encode(&vec![0.1; 1920]).unwrap();
         assert_eq!(decoder.decode(&packet).unwrap().len(), 1920);
@@ -296,20 +269,8 @@ mod tests {
 
     #[test]
     fn settings_out_of_range_are_refused() {
-        assert!(
-            OpusEncoder::new(&AudioSettings {
-                channels: 3,
-                ..SETTINGS
-            })
-            .is_err()
-        );
-        assert!(
-            OpusEncoder::new(&AudioSettings {
-                bitrate: Bitrate::from_bits(100),
-                ..SETTINGS
-            })
-            .is_err()
-        );
+        assert!(OpusEncoder::new(&AudioSettings { channels: 3, ..SETTINGS }).is_err());
+        assert!(OpusEncoder::new(&AudioSettings { bitrate: Bitrate::from_bits(100), ..SETTINGS }).is_err());
         assert!(OpusEncoder::new(&SETTINGS).unwrap().encode(&[0.0; 7]).is_err());
     }
 
@@ -324,10 +285,7 @@ mod tests {
     }
 
     fn pair(settings: AudioSettings) -> (OpusEncoder, OpusDecoder) {
-        (
-            OpusEncoder::new(&settings).unwrap(),
-            OpusDecoder::new(settings.channels).unwrap(),
-        )
+        (OpusEncoder::new(&settings).unwrap(), OpusDecoder::new(settings.channels).unwrap())
     }
 
     /// A voice-like tone of 200 Hz with overtones, so that the encoder takes its speech mode.

@@ -27,9 +27,7 @@ impl Encoder {
 
     pub(super) fn set_expected_loss(&mut self, percent: u8) -> Result<(), CodecError> {
         self.0.set_inband_fec(percent > 0).map_err(failed("expected loss"))?;
-        self.0
-            .set_packet_loss_perc(percent.into())
-            .map_err(failed("expected loss"))
+        self.0.set_packet_loss_perc(percent.into()).map_err(failed("expected loss"))
     }
 }
 
@@ -43,23 +41,14 @@ impl Decoder {
 
     /// Samples per channel that came out; an empty packet is concealed.
     pub(super) fn decode(&mut self, packet: &[u8], out: &mut [f32], repair: Repair) -> Result<usize, CodecError> {
-        self.0
-            .decode_float(packet, out, repair == Repair::PacketBefore)
-            .map_err(failed("decoding"))
+        self.0.decode_float(packet, out, repair == Repair::PacketBefore).map_err(failed("decoding"))
     }
 }
 
 fn channels_of(channels: u8) -> Channels {
-    if channels == 2 {
-        Channels::Stereo
-    } else {
-        Channels::Mono
-    }
+    if channels == 2 { Channels::Stereo } else { Channels::Mono }
 }
 
 fn failed<E: std::fmt::Display>(action: &'static str) -> impl Fn(E) -> CodecError {
-    move |error| CodecError::Opus {
-        action,
-        reason: error.to_string(),
-    }
+    move |error| CodecError::Opus { action, reason: error.to_string() }
 }

@@ -25,11 +25,7 @@ impl Encoder {
     }
 
     pub(super) fn set_expected_loss(&mut self, percent: u8) -> Result<(), CodecError> {
-        let fec = if percent > 0 {
-            InbandFec::Enabled
-        } else {
-            InbandFec::Disabled
-        };
+        let fec = if percent > 0 { InbandFec::Enabled } else { InbandFec::Disabled };
         self.0.set_inband_fec(fec).map_err(failed("expected loss"))?;
         self.0.set_packet_loss_perc(percent).map_err(failed("expected loss"))
     }
@@ -54,16 +50,9 @@ impl Decoder {
 }
 
 fn channels_of(channels: u8) -> Channels {
-    if channels == 2 {
-        Channels::Stereo
-    } else {
-        Channels::Mono
-    }
+    if channels == 2 { Channels::Stereo } else { Channels::Mono }
 }
 
 fn failed<E: std::fmt::Display>(action: &'static str) -> impl Fn(E) -> CodecError {
-    move |error| CodecError::Opus {
-        action,
-        reason: error.to_string(),
-    }
+    move |error| CodecError::Opus { action, reason: error.to_string() }
 }

@@ -38,10 +38,7 @@ impl Picture {
         let (width, height) = (usize::from(width), usize::from(height));
         let expected = width * height + 2 * chroma_len(width, height);
         if planes.len() != expected {
-            return Err(CodecError::PictureLength {
-                found: planes.len(),
-                expected,
-            });
+            return Err(CodecError::PictureLength { found: planes.len(), expected });
         }
         Ok(Picture { width, height, planes })
     }
@@ -55,21 +52,15 @@ impl Picture {
         let half = (width.div_ceil(2), height.div_ceil(2));
         let [y, u, v] = planes;
         let mut packed = Vec::with_capacity(width * height + 2 * half.0 * half.1);
-        for (plane, stride, (width, height)) in [
-            (y, strides.0, (width, height)),
-            (u, strides.1, half),
-            (v, strides.2, half),
-        ] {
+        for (plane, stride, (width, height)) in
+            [(y, strides.0, (width, height)), (u, strides.1, half), (v, strides.2, half)]
+        {
             for line in 0..height {
                 let start = line * stride;
                 packed.extend_from_slice(plane.get(start..start + width)?);
             }
         }
-        Some(Picture {
-            width,
-            height,
-            planes: packed,
-        })
+        Some(Picture { width, height, planes: packed })
     }
 
     /// Pixels a line.

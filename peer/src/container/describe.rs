@@ -46,9 +46,7 @@ impl Codec {
     /// The codec string, from the out-of-band bytes and, for VP9 without them, from the first key frame.
     pub(super) fn string(self, private: &[u8], key_frame: Option<&[u8]>) -> Option<String> {
         match self {
-            Codec::Avc => avc::AvcConfig::parse(private)
-                .ok()
-                .and_then(|_| avc::codec_string(private)),
+            Codec::Avc => avc::AvcConfig::parse(private).ok().and_then(|_| avc::codec_string(private)),
             Codec::Vp8 => Some("vp8".to_owned()),
             Codec::Vp9 => vp9_features(private).or_else(|| vp9_key_frame(key_frame?)),
             Codec::Av1 => av1_string(private),
@@ -108,10 +106,7 @@ fn vp9_key_frame(frame: &[u8]) -> Option<String> {
         bits.number(if is_rgb { 1 } else { 3 })?;
     }
     let pixels = u64::from(bits.number(16)? + 1) * u64::from(bits.number(16)? + 1);
-    let level = VP9_LEVELS
-        .iter()
-        .find(|(_, most)| pixels <= *most)
-        .map_or(62, |(level, _)| *level);
+    let level = VP9_LEVELS.iter().find(|(_, most)| pixels <= *most).map_or(62, |(level, _)| *level);
     Some(vp9_string(u8::try_from(profile).ok()?, level, depth))
 }
 
@@ -154,11 +149,7 @@ pub(super) fn av1_config(string: &str) -> Option<Bytes> {
     let profile: u8 = parts.next()?.parse().ok().filter(|profile| *profile < 3)?;
     let level = parts.next()?;
     let is_high_tier = level.ends_with('H');
-    let level: u8 = level
-        .trim_end_matches(['M', 'H'])
-        .parse()
-        .ok()
-        .filter(|level| *level < 32)?;
+    let level: u8 = level.trim_end_matches(['M', 'H']).parse().ok().filter(|level| *level < 32)?;
     let depth = match parts.next()? {
         "08" => 0,
         "10" => 0x40,
@@ -171,22 +162,7 @@ pub(super) fn av1_config(string: &str) -> Option<Bytes> {
 
 /// Channels and pre-skip of an `OpusHead` (RFC 7845 §5.1).
 pub(super) fn opus_head(head: &[u8]) -> Option<(u8, u16)> {
-    let [
-        b'O',
-        b'p',
-        b'u',
-        b's',
-        b'H',
-        b'e',
-        b'a',
-        b'd',
-        _,
-        channels,
-        low,
-        high,
-        ..,
-    ] = head
-    else {
+    let [b'O', b'p', b'u', b's', b'H', b'e', b'a', b'd', _, channels, low, high, ..] = head else {
         return None;
     };
     (head.len() >= 19).then_some((*channels, u16::from_le_bytes([*low, *high])))

@@ -59,25 +59,14 @@ impl<R: Read> ElementReader<R> {
             return Ok(None);
         };
         let unknown = (1 << (7 * (size_len + 1))) - 1;
-        Ok(Some(Element {
-            id,
-            size: (size != unknown).then_some(size),
-            offset,
-        }))
+        Ok(Some(Element { id, size: (size != unknown).then_some(size), offset }))
     }
 
     /// The body of `element`; `None` where the input ends inside it.
     pub(super) fn body(&mut self, element: Element, what: &'static str, limit: u64) -> Result<Option<Bytes>, Problem> {
-        let size = element
-            .size
-            .ok_or_else(|| malformed(element.offset, format!("{what} without a size")))?;
+        let size = element.size.ok_or_else(|| malformed(element.offset, format!("{what} without a size")))?;
         if size > limit {
-            return Err(Problem::TooLarge {
-                offset: element.offset,
-                what,
-                size,
-                limit,
-            });
+            return Err(Problem::TooLarge { offset: element.offset, what, size, limit });
         }
         let mut body = Vec::new();
         let read = (&mut self.input).take(size).read_to_end(&mut body)?;
@@ -125,11 +114,7 @@ mod tests {
 
     #[test]
     fn an_unknown_size_is_seen_in_every_length() {
-        for size in [
-            &[0xff][..],
-            &[0x7f, 0xff],
-            &[0x01, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
-        ] {
+        for size in [&[0xff][..], &[0x7f, 0xff], &[0x01, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]] {
             let bytes = [&[0x1f, 0x43, 0xb6, 0x75], size].concat();
             let element = ElementReader::new(&bytes[..]).next().unwrap().unwrap();
             assert_eq!((element.id, element.size), (0x1f43_b675, None));

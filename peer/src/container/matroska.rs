@@ -87,17 +87,9 @@ impl<R: Read> MatroskaReader<R> {
         what: &'static str,
         take: fn(&mut Self, u64, Bytes) -> Result<(), Problem>,
     ) -> Result<bool, Problem> {
-        let limit = if matches!(element.id, SIMPLE_BLOCK | BLOCK_GROUP) {
-            MAX_BLOCK
-        } else {
-            MAX_HEADER
-        };
+        let limit = if matches!(element.id, SIMPLE_BLOCK | BLOCK_GROUP) { MAX_BLOCK } else { MAX_HEADER };
         let Some(body) = self.elements.body(element, what, limit)? else {
-            tracing::warn!(
-                offset = element.offset,
-                what,
-                "the file ends inside an element; the rest is left out"
-            );
+            tracing::warn!(offset = element.offset, what, "the file ends inside an element; the rest is left out");
             return Ok(false);
         };
         take(self, element.offset, body)?;
@@ -123,10 +115,7 @@ impl<R: Read> MatroskaReader<R> {
 
     fn read_tracks(&mut self, offset: u64, body: Bytes) -> Result<(), Problem> {
         let entries = decode::<Tracks>(offset, "track list", &body)?.track_entry;
-        let found = entries
-            .iter()
-            .map(|entry| (*entry.track_number, shape_of(entry)))
-            .collect();
+        let found = entries.iter().map(|entry| (*entry.track_number, shape_of(entry))).collect();
         let (taken, skipped) = choose(found);
         self.skipped = skipped;
         for (number, shape) in taken {
@@ -140,18 +129,12 @@ impl<R: Read> MatroskaReader<R> {
                 number,
                 codec,
                 stripped: stripped_head(entry.content_encodings.as_ref()).unwrap_or_default(),
-                period: entry
-                    .default_duration
-                    .as_ref()
-                    .and_then(|nanos| i64::try_from(**nanos / 1000).ok()),
+                period: entry.default_duration.as_ref().and_then(|nanos| i64::try_from(**nanos / 1000).ok()),
             });
             self.shapes.push(shape);
         }
         if self.lanes.is_empty() {
-            let tracks = self
-                .skipped
-                .iter()
-                .map(|track| format!("{} ({})", track.codec, track.reason));
+            let tracks = self.skipped.iter().map(|track| format!("{} ({})", track.codec, track.reason));
             return Err(Problem::NothingUsable(tracks.collect::<Vec<_>>().join(", ")));
         }
         Ok(())
@@ -185,17 +168,8 @@ impl<R: Read> MatroskaReader<R> {
         let mut timestamp = self.micros(i64::from(ticks));
         for frame in unlace(offset, flags, &body)? {
             let data = lane.restore(frame);
-            let period = if lane.codec == Codec::Opus {
-                describe::opus_duration(&data)
-            } else {
-                lane.period
-            };
-            self.ready.push_back(Block {
-                track,
-                timestamp,
-                is_key: is_key(flags),
-                data,
-            });
+            let period = if lane.codec == Codec::Opus { describe::opus_duration(&data) } else { lane.period };
+            self.ready.push_back(Block { track, timestamp, is_key: is_key(flags), data });
             timestamp = timestamp.saturating_add(period.unwrap_or(0));
         }
         Ok(())
@@ -263,31 +237,20 @@ impl Lane {
 /// The WebCodecs words for a track. VP9 that keeps its profile in its key frames comes without a name.
 fn shape_of(entry: &TrackEntry) -> Result<Shape, SkippedTrack> {
     let id = entry.codec_id.to_string();
-    let refuse = |reason: &str| SkippedTrack {
-        number: *entry.track_number,
-        codec: id.clone(),
-        reason: reason.to_owned(),
-    };
+    let refuse =
+        |reason: &str| SkippedTrack { number: *entry.track_number, codec: id.clone(), reason: reason.to_owned() };
     let codec = Codec::from_matroska(&id).ok_or_else(|| refuse("H.264, VP8, VP9, AV1 and Opus are read"))?;
     if stripped_head(entry.content_encodings.as_ref()).is_none() {
         return Err(refuse("it is compressed or encrypted"));
     }
-    let private = entry
-        .codec_private
-        .as_ref()
-        .map(|private| private.0.clone())
-        .unwrap_or_default();
+    let private = entry.codec_private.as_ref().map(|private| private.0.clone()).unwrap_or_default();
     let codec_string = match codec.string(&private, None) {
         None if codec == Codec::Vp9 => String::new(),
         None => return Err(refuse("its codec configuration is missing or damaged")),
         Some(string) => string,
     };
     let kind = kind_of(entry, codec, &private).ok_or_else(|| refuse("its size or shape is missing or out of range"))?;
-    Ok(Shape {
-        kind,
-        codec: codec_string,
-        description: codec.description(&private),
-    })
+    Ok(Shape { kind, codec: codec_string, description: codec.description(&private) })
 }
 
 /// Sound or pictures, and their shape.
@@ -301,11 +264,7 @@ fn kind_of(entry: &TrackEntry, codec: Codec, private: &[u8]) -> Option<TrackKind
     }
     let video = entry.video.as_ref()?;
     let side = |pixels: u64| u16::try_from(pixels).ok().filter(|side| *side > 0);
-    let period = entry
-        .default_duration
-        .as_ref()
-        .map(|nanos| **nanos)
-        .filter(|nanos| *nanos > 0);
+    let period = entry.default_duration.as_ref().map(|nanos| **nanos).filter(|nanos| *nanos > 0);
     let millihertz = period.and_then(|nanos| u32::try_from((1_000_000_000_000 + nanos / 2) / nanos).ok());
     Some(TrackKind::Video {
         width: side(*video.pixel_width)?,
@@ -389,14 +348,8 @@ mod tests {
 
     #[test]
     fn ids_are_those_of_the_standard() {
-        assert_eq!(
-            [EBML, SEGMENT, INFO, TRACKS],
-            [0x1a45_dfa3, 0x1853_8067, 0x1549_a966, 0x1654_ae6b]
-        );
-        assert_eq!(
-            [CLUSTER, TIMESTAMP, SIMPLE_BLOCK, BLOCK_GROUP],
-            [0x1f43_b675, 0xe7, 0xa3, 0xa0]
-        );
+        assert_eq!([EBML, SEGMENT, INFO, TRACKS], [0x1a45_dfa3, 0x1853_8067, 0x1549_a966, 0x1654_ae6b]);
+        assert_eq!([CLUSTER, TIMESTAMP, SIMPLE_BLOCK, BLOCK_GROUP], [0x1f43_b675, 0xe7, 0xa3, 0xa0]);
     }
 
     #[test]

@@ -50,10 +50,7 @@ impl std::error::Error for ContainerError {
 
 /// Names the file a problem was found in.
 fn in_file(file: &str) -> impl Fn(Problem) -> ContainerError {
-    move |problem| ContainerError {
-        file: file.to_owned(),
-        problem,
-    }
+    move |problem| ContainerError { file: file.to_owned(), problem }
 }
 
 /// What can be wrong with a file.
@@ -111,10 +108,7 @@ pub enum Problem {
 
 /// Bytes that are not what the format asks for at `offset`.
 fn malformed(offset: u64, what: impl Into<String>) -> Problem {
-    Problem::Malformed {
-        offset,
-        what: what.into(),
-    }
+    Problem::Malformed { offset, what: what.into() }
 }
 
 /// What a track of a file says of itself, in WebCodecs words.
@@ -168,18 +162,10 @@ fn choose(found: Vec<(u64, Result<Shape, SkippedTrack>)>) -> (Vec<(u64, Shape)>,
     for (number, shape) in found {
         let shape = shape.and_then(|shape| match shape.track(TrackId(0)).check() {
             Ok(()) => Ok(shape),
-            Err(error) => Err(SkippedTrack {
-                number,
-                codec: shape.codec,
-                reason: error.to_string(),
-            }),
+            Err(error) => Err(SkippedTrack { number, codec: shape.codec, reason: error.to_string() }),
         });
         match shape {
-            Ok(shape)
-                if taken
-                    .iter()
-                    .any(|(_, other)| other.kind.is_audio() == shape.kind.is_audio()) =>
-            {
+            Ok(shape) if taken.iter().any(|(_, other)| other.kind.is_audio() == shape.kind.is_audio()) => {
                 let kind = if shape.kind.is_audio() { "sound" } else { "pictures" };
                 skipped.push(SkippedTrack {
                     number,

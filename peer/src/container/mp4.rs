@@ -27,16 +27,10 @@ impl<R: Read + Seek> Mp4Reader<R> {
         let file_len = input.seek(SeekFrom::End(0))?;
         let index = read_index(&mut input, file_len)?;
         let (moov_offset, moov) = index.moov.ok_or(Problem::NoTracks(file_len))?;
-        let found = moov
-            .trak
-            .iter()
-            .map(|trak| (u64::from(trak.tkhd.track_id), shape_of(trak)))
-            .collect();
+        let found = moov.trak.iter().map(|trak| (u64::from(trak.tkhd.track_id), shape_of(trak))).collect();
         let (taken, skipped) = choose(found);
         if taken.is_empty() {
-            let tracks = skipped
-                .iter()
-                .map(|track| format!("{} ({})", track.codec, track.reason));
+            let tracks = skipped.iter().map(|track| format!("{} ({})", track.codec, track.reason));
             return Err(Problem::NothingUsable(tracks.collect::<Vec<_>>().join(", ")));
         }
         let mut samples = Vec::new();
@@ -50,23 +44,12 @@ impl<R: Read + Seek> Mp4Reader<R> {
             let before = samples.len();
             mp4_samples::from_table(place, trak, &timeline, limit, &mut samples)
                 .map_err(|what| malformed(moov_offset, what))?;
-            let trex = moov
-                .mvex
-                .iter()
-                .flat_map(|mvex| &mvex.trex)
-                .find(|trex| u64::from(trex.track_id) == number);
+            let trex = moov.mvex.iter().flat_map(|mvex| &mvex.trex).find(|trex| u64::from(trex.track_id) == number);
             let mut decode_time = samples.get(before..).and_then(<[_]>::last).map_or(0, Sample::end);
             for (offset, moof) in &index.moofs {
-                let run = mp4_samples::Fragment {
-                    place,
-                    number,
-                    offset: *offset,
-                    moof,
-                    trex,
-                };
-                decode_time = run
-                    .append(&timeline, decode_time, &mut samples)
-                    .map_err(|what| malformed(*offset, what))?;
+                let run = mp4_samples::Fragment { place, number, offset: *offset, moof, trex };
+                decode_time =
+                    run.append(&timeline, decode_time, &mut samples).map_err(|what| malformed(*offset, what))?;
             }
             if let TrackKind::Video { millihertz, .. } = &mut shape.kind {
                 *millihertz = timeline.rate(samples.get(before..).unwrap_or_default());
@@ -76,12 +59,7 @@ impl<R: Read + Seek> Mp4Reader<R> {
         samples.retain(|sample| sample.offset.saturating_add(sample.size.into()) <= file_len);
         samples.sort_by_key(|sample| sample.decode_micros);
         mp4_samples::lift_above_zero(&mut samples);
-        Ok(Mp4Reader {
-            input,
-            shapes,
-            skipped,
-            samples: samples.into_iter(),
-        })
+        Ok(Mp4Reader { input, shapes, skipped, samples: samples.into_iter() })
     }
 }
 
@@ -170,12 +148,7 @@ fn read_box_header(input: &mut impl Read, offset: u64, file_len: u64) -> Result<
 /// Reads and decodes the box whose body comes next.
 fn read_box<T: Atom>(input: &mut impl Read, offset: u64, body_len: u64) -> Result<T, Problem> {
     if body_len > MAX_MP4_INDEX {
-        return Err(Problem::TooLarge {
-            offset,
-            what: "index",
-            size: body_len,
-            limit: MAX_MP4_INDEX,
-        });
+        return Err(Problem::TooLarge { offset, what: "index", size: body_len, limit: MAX_MP4_INDEX });
     }
     let mut body = Vec::new();
     input.take(body_len).read_to_end(&mut body)?;
@@ -195,10 +168,7 @@ fn shape_of(trak: &Trak) -> Result<Shape, SkippedTrack> {
         return Err(refuse("unknown", &reason));
     };
     let damaged = |codec: &str| refuse(codec, "its codec configuration is damaged");
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "a foreign list of thirty codecs, of which these are read"
-    )]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a foreign list of thirty codecs, of which these are read")]
     let (kind, codec, private) = match entry {
         SampleEntry::Avc1(entry) => (picture(&entry.visual), Codec::Avc, encoded::<Avcc>(&entry.avcc)),
         SampleEntry::Avc3(entry) => (picture(&entry.visual), Codec::Avc, encoded::<Avcc>(&entry.avcc)),
@@ -207,23 +177,14 @@ fn shape_of(trak: &Trak) -> Result<Shape, SkippedTrack> {
         SampleEntry::Av01(Av01 { visual, av1c, .. }) => (picture(visual), Codec::Av1, encoded(av1c)),
         SampleEntry::Opus(entry) => (sound(&entry.dops), Codec::Opus, Some(head_of(&entry.dops))),
         other => {
-            let name: String = format!("{other:?}")
-                .chars()
-                .take_while(|c| c.is_alphanumeric())
-                .collect();
+            let name: String = format!("{other:?}").chars().take_while(|c| c.is_alphanumeric()).collect();
             return Err(refuse(&name, "H.264, VP8, VP9, AV1 and Opus are read"));
         }
     };
     let kind = kind.ok_or_else(|| damaged(codec.matroska_id()))?;
     let private = private.ok_or_else(|| damaged(codec.matroska_id()))?;
-    let string = codec
-        .string(&private, None)
-        .ok_or_else(|| damaged(codec.matroska_id()))?;
-    Ok(Shape {
-        kind,
-        codec: string,
-        description: codec.description(&private),
-    })
+    let string = codec.string(&private, None).ok_or_else(|| damaged(codec.matroska_id()))?;
+    Ok(Shape { kind, codec: string, description: codec.description(&private) })
 }
 
 /// The size of pictures; their rate is known once all of them are.
@@ -237,10 +198,8 @@ fn picture(visual: &mp4_atom::Visual) -> Option<TrackKind> {
 
 /// The shape of sound; more than two channels come in several streams, which are not read.
 fn sound(head: &Dops) -> Option<TrackKind> {
-    (matches!(head.output_channel_count, 1 | 2) && head.channel_mapping.is_none()).then_some(TrackKind::Audio {
-        sample_rate: crate::params::SAMPLE_RATE,
-        channels: head.output_channel_count,
-    })
+    (matches!(head.output_channel_count, 1 | 2) && head.channel_mapping.is_none())
+        .then_some(TrackKind::Audio { sample_rate: crate::params::SAMPLE_RATE, channels: head.output_channel_count })
 }
 
 /// The `OpusHead` that says the same as a `dOps`: the numbers turn around.

@@ -44,11 +44,7 @@ impl Timeline {
             return Err("track without a time scale".to_owned());
         }
         let mut shift = i64::from(pre_skip) * 1_000_000 / i64::from(SAMPLE_RATE);
-        let edits = trak
-            .edts
-            .as_ref()
-            .and_then(|edts| edts.elst.as_ref())
-            .map(|elst| elst.entries.as_slice());
+        let edits = trak.edts.as_ref().and_then(|edts| edts.elst.as_ref()).map(|elst| elst.entries.as_slice());
         for edit in edits.unwrap_or_default() {
             if let Some(start) = edit.media_time {
                 let start = i64::try_from(start).map_err(|_| "edit that begins beyond all time".to_owned())?;
@@ -58,10 +54,7 @@ impl Timeline {
             let span = i64::try_from(edit.segment_duration).map_err(|_| "edit beyond all time".to_owned())?;
             shift = shift.saturating_add(to_micros(span, i64::from(moov.mvhd.timescale.max(1))));
         }
-        Ok(Timeline {
-            ticks_per_second,
-            shift,
-        })
+        Ok(Timeline { ticks_per_second, shift })
     }
 
     /// The mean rate of these frames of one track, in thousandths of a frame a second; 0 where it cannot be told.
@@ -116,11 +109,7 @@ pub(super) fn from_table(
     samples: &mut Vec<Sample>,
 ) -> Result<(), String> {
     let table = &trak.mdia.minf.stbl;
-    let mut durations = table
-        .stts
-        .entries
-        .iter()
-        .flat_map(|run| repeat(run.sample_delta, run.sample_count));
+    let mut durations = table.stts.entries.iter().flat_map(|run| repeat(run.sample_delta, run.sample_count));
     let offsets = table.ctts.iter().flat_map(|ctts| &ctts.entries);
     let mut shown_after = offsets.flat_map(|run| repeat(run.sample_offset, run.sample_count));
     let mut keys = table.stss.as_ref().map(|stss| stss.entries.iter().copied().peekable());
@@ -142,12 +131,7 @@ pub(super) fn from_table(
                 while keys.next_if(|key| *key < number).is_some() {}
                 keys.peek() == Some(&number)
             });
-            let timing = Timing {
-                decode_time,
-                duration,
-                shown_after: shown_after.next().unwrap_or(0),
-                is_key,
-            };
+            let timing = Timing { decode_time, duration, shown_after: shown_after.next().unwrap_or(0), is_key };
             samples.push(timeline.sample(place, Position { offset, size }, timing));
             offset = offset.saturating_add(size.into());
             decode_time = decode_time.saturating_add(duration.into());
@@ -211,12 +195,7 @@ impl Fragment<'_> {
         samples: &mut Vec<Sample>,
     ) -> Result<i64, String> {
         let mut decode_time = decode_time;
-        for traf in self
-            .moof
-            .traf
-            .iter()
-            .filter(|traf| u64::from(traf.tfhd.track_id) == self.number)
-        {
+        for traf in self.moof.traf.iter().filter(|traf| u64::from(traf.tfhd.track_id) == self.number) {
             if let Some(start) = &traf.tfdt {
                 decode_time = i64::try_from(start.base_media_decode_time).map_err(|_| "time beyond all time")?;
             }
@@ -235,22 +214,14 @@ impl Fragment<'_> {
         let head = &traf.tfhd;
         let base = head.base_data_offset.unwrap_or(self.offset);
         let defaults = (
-            head.default_sample_duration
-                .or(self.trex.map(|trex| trex.default_sample_duration))
-                .unwrap_or(0),
-            head.default_sample_size
-                .or(self.trex.map(|trex| trex.default_sample_size))
-                .unwrap_or(0),
-            head.default_sample_flags
-                .or(self.trex.map(|trex| trex.default_sample_flags))
-                .unwrap_or(0),
+            head.default_sample_duration.or(self.trex.map(|trex| trex.default_sample_duration)).unwrap_or(0),
+            head.default_sample_size.or(self.trex.map(|trex| trex.default_sample_size)).unwrap_or(0),
+            head.default_sample_flags.or(self.trex.map(|trex| trex.default_sample_flags)).unwrap_or(0),
         );
         let mut offset = base;
         for run in &traf.trun {
             if let Some(distance) = run.data_offset {
-                offset = base
-                    .checked_add_signed(distance.into())
-                    .ok_or("run of frames before the file")?;
+                offset = base.checked_add_signed(distance.into()).ok_or("run of frames before the file")?;
             }
             if samples.len().saturating_add(run.samples.len()) > crate::params::MAX_MP4_SAMPLES {
                 return Err(format!("run of {} frames", run.samples.len()));

@@ -171,10 +171,7 @@ impl<W: Write + Seek> Writer<W> {
         if lanes.iter().any(|lane| lane.epoch == 0) {
             lanes.iter_mut().for_each(|lane| lane.epoch = 0);
         }
-        Writer {
-            lanes,
-            stage: Stage::Gathering { output, waiting },
-        }
+        Writer { lanes, stage: Stage::Gathering { output, waiting } }
     }
 
     /// Adds a frame. What has failed to be written once stays failed, so that what is on the disk stays whole.
@@ -230,11 +227,7 @@ impl<W: Write + Seek> Writer<W> {
                 continue;
             };
             lane.place = Some(tracks.len());
-            tracks.push(HeaderTrack {
-                codec: lane.codec,
-                kind: lane.kind,
-                private: private.clone(),
-            });
+            tracks.push(HeaderTrack { codec: lane.codec, kind: lane.kind, private: private.clone() });
         }
         let start = waiting.iter().map(|(time, _)| *time).min().unwrap_or(0);
         let mut segment = Segment::new(output, &tracks)?;
@@ -300,30 +293,15 @@ mod tests {
     #[test]
     fn a_recording_gives_back_what_was_written() {
         let mut writer = writer(&[sound(0, 2), pictures(1, "vp8")]);
-        let frames = [
-            frame(0, 5_000, true),
-            frame(1, 12_000, true),
-            frame(0, 25_000, true),
-            frame(1, 45_000, false),
-        ];
+        let frames = [frame(0, 5_000, true), frame(1, 12_000, true), frame(0, 25_000, true), frame(1, 45_000, false)];
         for frame in &frames {
             writer.write(frame).unwrap();
         }
         let (tracks, read) = read(&finished(writer));
-        assert_eq!(
-            tracks.iter().map(|track| track.codec.as_str()).collect::<Vec<_>>(),
-            ["opus", "vp8"]
-        );
-        let times: Vec<_> = read
-            .iter()
-            .map(|frame| (frame.track.0, frame.captured.as_micros()))
-            .collect();
+        assert_eq!(tracks.iter().map(|track| track.codec.as_str()).collect::<Vec<_>>(), ["opus", "vp8"]);
+        let times: Vec<_> = read.iter().map(|frame| (frame.track.0, frame.captured.as_micros())).collect();
         assert_eq!(times, [(0, 0), (1, 7_000), (0, 20_000), (1, 40_000)]);
-        assert!(
-            read.iter()
-                .zip(&frames)
-                .all(|(read, written)| read.data == written.data)
-        );
+        assert!(read.iter().zip(&frames).all(|(read, written)| read.data == written.data));
     }
 
     #[test]
@@ -339,20 +317,14 @@ mod tests {
         let mut encoder = H264Encoder::new(&settings).unwrap();
         let mut writer = writer(&[pictures(1, "avc1.42c01e")]);
         for number in 0..4 {
-            let encoded = encoder
-                .encode(&Picture::black(64, 64), CaptureTime::from_micros(number * 33_000))
-                .unwrap();
+            let encoded = encoder.encode(&Picture::black(64, 64), CaptureTime::from_micros(number * 33_000)).unwrap();
             let mut frame = frame(1, number * 33_000, encoded.is_key);
             frame.data = encoded.data;
             writer.write(&frame).unwrap();
         }
         let (tracks, frames) = read(&finished(writer));
         let mut decoder = crate::codec::video_decoder(&tracks[0]).unwrap();
-        assert!(
-            frames
-                .iter()
-                .all(|frame| decoder.decode(&frame.data).unwrap().is_some())
-        );
+        assert!(frames.iter().all(|frame| decoder.decode(&frame.data).unwrap().is_some()));
         assert_eq!(frames.len(), 4);
     }
 
@@ -375,13 +347,7 @@ mod tests {
             writer.write(&frame(1, time, is_key)).unwrap();
         }
         let (_, frames) = read(&finished(writer));
-        assert_eq!(
-            frames
-                .iter()
-                .map(|frame| frame.captured.as_micros())
-                .collect::<Vec<_>>(),
-            [0, 33_000]
-        );
+        assert_eq!(frames.iter().map(|frame| frame.captured.as_micros()).collect::<Vec<_>>(), [0, 33_000]);
     }
 
     #[test]
@@ -390,9 +356,7 @@ mod tests {
         for number in 0..500 {
             writer.write(&frame(0, number * 20_000, true)).unwrap();
         }
-        let Stage::Running { segment, .. } = writer.stage else {
-            panic!("the header is written")
-        };
+        let Stage::Running { segment, .. } = writer.stage else { panic!("the header is written") };
         let (_, frames) = read(segment.output_for_test().get_ref());
         assert!(frames.len() > 500 - 51, "{}", frames.len());
     }
@@ -417,13 +381,7 @@ mod tests {
         writer.write(&frame(0, 100_000, true)).unwrap();
         writer.write(&frame(1, 50_000, true)).unwrap();
         let (_, frames) = read(&finished(writer));
-        assert_eq!(
-            frames
-                .iter()
-                .map(|frame| frame.captured.as_micros())
-                .collect::<Vec<_>>(),
-            [0, 200_000]
-        );
+        assert_eq!(frames.iter().map(|frame| frame.captured.as_micros()).collect::<Vec<_>>(), [0, 200_000]);
     }
 
     #[test]
@@ -436,10 +394,7 @@ mod tests {
 
     #[test]
     fn further_parts_are_numbered_before_the_extension() {
-        assert_eq!(
-            Recorder::part_path(Path::new("a/call.mkv"), 2),
-            Path::new("a/call-2.mkv")
-        );
+        assert_eq!(Recorder::part_path(Path::new("a/call.mkv"), 2), Path::new("a/call-2.mkv"));
         assert_eq!(Recorder::part_path(Path::new("call.mkv"), 1), Path::new("call.mkv"));
     }
 
@@ -507,9 +462,7 @@ mod tests {
 
     fn finished(mut writer: Writer<Cursor<Vec<u8>>>) -> Vec<u8> {
         writer.begin().unwrap();
-        let Stage::Running { segment, .. } = writer.stage else {
-            panic!("it has begun")
-        };
+        let Stage::Running { segment, .. } = writer.stage else { panic!("it has begun") };
         segment.finish().unwrap().into_inner()
     }
 
@@ -520,26 +473,11 @@ mod tests {
     }
 
     fn sound(id: u16, channels: u8) -> Track {
-        track(
-            id,
-            TrackKind::Audio {
-                sample_rate: 48_000,
-                channels,
-            },
-            "opus",
-        )
+        track(id, TrackKind::Audio { sample_rate: 48_000, channels }, "opus")
     }
 
     fn pictures(id: u16, codec: &str) -> Track {
-        track(
-            id,
-            TrackKind::Video {
-                width: 64,
-                height: 64,
-                millihertz: 30_000,
-            },
-            codec,
-        )
+        track(id, TrackKind::Video { width: 64, height: 64, millihertz: 30_000 }, codec)
     }
 
     fn track(id: u16, kind: TrackKind, codec: &str) -> Track {

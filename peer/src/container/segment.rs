@@ -74,17 +74,8 @@ impl<W: Write + Seek> Segment<W> {
         header.put_slice(&seek_head(None)?);
         let info_at = header.len() as u64;
         header.put_slice(&info(None)?);
-        let track_entry = (1..)
-            .zip(tracks)
-            .map(|(number, track)| track_entry(number, track))
-            .collect();
-        put(
-            &Tracks {
-                track_entry,
-                ..Tracks::default()
-            },
-            &mut header,
-        )?;
+        let track_entry = (1..).zip(tracks).map(|(number, track)| track_entry(number, track)).collect();
+        put(&Tracks { track_entry, ..Tracks::default() }, &mut header)?;
         let mut segment = Segment {
             output,
             body,
@@ -142,13 +133,7 @@ impl<W: Write + Seek> Segment<W> {
         if !self.entries.is_empty() {
             let mut cues = Vec::new();
             let cue_point = std::mem::take(&mut self.entries);
-            put(
-                &Cues {
-                    cue_point,
-                    ..Cues::default()
-                },
-                &mut cues,
-            )?;
+            put(&Cues { cue_point, ..Cues::default() }, &mut cues)?;
             self.output.write_all(&cues)?;
             self.end += cues.len() as u64;
             self.output.seek(SeekFrom::Start(self.seek_head))?;
@@ -157,8 +142,7 @@ impl<W: Write + Seek> Segment<W> {
         self.output.seek(SeekFrom::Start(self.info))?;
         self.output.write_all(&info(Some(self.last_millis))?)?;
         self.output.seek(SeekFrom::Start(self.body - 8))?;
-        self.output
-            .write_all(&(LONG_SIZE | (self.end - self.body)).to_be_bytes())?;
+        self.output.write_all(&(LONG_SIZE | (self.end - self.body)).to_be_bytes())?;
         self.output.seek(SeekFrom::Start(self.end))?;
         self.output.flush()?;
         Ok(self.output)
@@ -193,9 +177,7 @@ impl Cluster {
 
 /// Encodes one element behind what `out` holds.
 fn put<E: Element>(element: &E, out: &mut Vec<u8>) -> Result<(), Problem> {
-    element
-        .write_to(out)
-        .map_err(|error| super::malformed(0, error.to_string()))
+    element.write_to(out).map_err(|error| super::malformed(0, error.to_string()))
 }
 
 fn ebml_header() -> Ebml {
@@ -217,14 +199,7 @@ fn seek_head(cues_at: Option<u64>) -> Result<Vec<u8>, Problem> {
             seek_id: SeekId(Bytes::from_static(&[0x1c, 0x53, 0xbb, 0x6b])),
             seek_position: SeekPosition(position),
         }];
-        put(
-            &SeekHead {
-                crc32: None,
-                void: None,
-                seek,
-            },
-            &mut bytes,
-        )?;
+        put(&SeekHead { crc32: None, void: None, seek }, &mut bytes)?;
     }
     let rest = SEEK_HEAD_LEN.saturating_sub(bytes.len() + 2);
     put(&Void { size: rest as u64 }, &mut bytes)?;
@@ -260,11 +235,7 @@ fn track_entry(number: u64, track: &HeaderTrack) -> TrackEntry {
         ..TrackEntry::default()
     };
     match track.kind {
-        TrackKind::Video {
-            width,
-            height,
-            millihertz,
-        } => {
+        TrackKind::Video { width, height, millihertz } => {
             entry.track_type = TrackType(1);
             if millihertz > 0 {
                 entry.default_duration = Some(DefaultDuration(1_000_000_000_000 / u64::from(millihertz)));

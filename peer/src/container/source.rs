@@ -78,21 +78,9 @@ impl Source {
 
     fn new(name: String, mut demux: Box<dyn Demux>) -> Result<Self, ContainerError> {
         let first = demux.next_block().map_err(in_file(&name))?;
-        let shift = first
-            .as_ref()
-            .map_or(0, |block| block.timestamp.saturating_neg().max(0));
-        let tracks: Vec<_> = (0..)
-            .zip(demux.shapes())
-            .map(|(id, shape)| shape.track(TrackId(id)))
-            .collect();
-        Ok(Source {
-            name,
-            numbers: vec![FrameNumber::default(); tracks.len()],
-            demux,
-            tracks,
-            first,
-            shift,
-        })
+        let shift = first.as_ref().map_or(0, |block| block.timestamp.saturating_neg().max(0));
+        let tracks: Vec<_> = (0..).zip(demux.shapes()).map(|(id, shape)| shape.track(TrackId(id))).collect();
+        Ok(Source { name, numbers: vec![FrameNumber::default(); tracks.len()], demux, tracks, first, shift })
     }
 
     /// The tracks that are read: at most one of pictures and one of sound, numbered from 0.
@@ -118,10 +106,7 @@ impl Source {
             Some(block) => Some(block),
             None => self.demux.next_block().map_err(in_file(&self.name))?,
         };
-        block
-            .map(|block| self.number(block))
-            .transpose()
-            .map_err(in_file(&self.name))
+        block.map(|block| self.number(block)).transpose().map_err(in_file(&self.name))
     }
 
     /// Makes a frame of a block.
@@ -147,10 +132,7 @@ impl Source {
 
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Source")
-            .field("name", &self.name)
-            .field("tracks", &self.tracks)
-            .finish_non_exhaustive()
+        f.debug_struct("Source").field("name", &self.name).field("tracks", &self.tracks).finish_non_exhaustive()
     }
 }
 
@@ -189,10 +171,7 @@ mod tests {
     #[test]
     fn a_text_file_is_refused_with_what_it_begins_with() {
         let error = Source::from_reader(&b"#!/bin/sh\n"[..]).unwrap_err();
-        assert!(
-            error.to_string().starts_with("standard input: neither Matroska"),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("standard input: neither Matroska"), "{error}");
     }
 
     #[test]

@@ -42,10 +42,7 @@ pub(super) fn byte(value: f32) -> u8 {
 }
 
 /// The nearest pixel.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "a cast from a float saturates, which is what is wanted"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "a cast from a float saturates, which is what is wanted")]
 pub(super) fn pixel(value: f32) -> i32 {
     value.round() as i32
 }
@@ -59,10 +56,7 @@ pub(super) struct Canvas<'a> {
 
 impl<'a> Canvas<'a> {
     pub(super) fn new(picture: &'a mut Picture) -> Self {
-        Canvas {
-            width: picture.width(),
-            planes: picture.planes_mut(),
-        }
+        Canvas { width: picture.width(), planes: picture.planes_mut() }
     }
 
     /// Fills one line from `left` up to `right`.

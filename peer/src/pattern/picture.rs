@@ -22,9 +22,7 @@ impl TestPicture {
         let glow = Colour::from_hue(hue + 50.0, 0.6, 0.85);
         let wave = |period: usize, from: u8, to: u8| -> Vec<u8> {
             let mix = |x: usize| 0.5 - 0.5 * (x as f32 / period as f32 * std::f32::consts::TAU).cos();
-            (0..2 * period)
-                .map(|x| byte(f32::from(from) + (f32::from(to) - f32::from(from)) * mix(x)))
-                .collect()
+            (0..2 * period).map(|x| byte(f32::from(from) + (f32::from(to) - f32::from(from)) * mix(x))).collect()
         };
         let (width, height) = (width.max(16), height.max(16));
         let period = usize::from(width) * 2;
@@ -32,11 +30,7 @@ impl TestPicture {
             width,
             height,
             hue,
-            waves: [
-                wave(period, sky.y, glow.y),
-                wave(period / 2, sky.u, glow.u),
-                wave(period / 2, sky.v, glow.v),
-            ],
+            waves: [wave(period, sky.y, glow.y), wave(period / 2, sky.u, glow.u), wave(period / 2, sky.v, glow.v)],
         }
     }
 
@@ -98,11 +92,7 @@ impl Scene {
         let fall = 1.0 - (2.0 * (self.seconds / 1.1).fract() - 1.0).powi(2);
         let room = (self.height - top - 2.0 * radius).max(0.0);
         let down = self.height - radius - fall * room * 0.8;
-        canvas.ellipse(
-            (across, down),
-            (radius, radius),
-            Colour::from_hue(self.hue + 180.0, 0.8, 0.95),
-        );
+        canvas.ellipse((across, down), (radius, radius), Colour::from_hue(self.hue + 180.0, 0.8, 0.95));
         let shine = (across - radius * 0.3, down - radius * 0.35);
         canvas.ellipse(shine, (radius * 0.3, radius * 0.25), Colour::grey(225));
     }
@@ -116,16 +106,9 @@ impl Scene {
         let shirt = Colour::from_hue(self.hue, 0.75, 0.55);
         let skin = Colour::from_hue(25.0, 0.42, 0.85);
         let hair = Colour::from_hue(25.0, 0.6, 0.22);
-        canvas.ellipse(
-            (x - sway * unit, self.height + unit * 2.0),
-            (unit * 34.0, unit * 30.0),
-            shirt,
-        );
+        canvas.ellipse((x - sway * unit, self.height + unit * 2.0), (unit * 34.0, unit * 30.0), shirt);
         canvas.rectangle(
-            (
-                super::canvas::pixel(x - unit * 5.0),
-                super::canvas::pixel(y + unit * 12.0),
-            ),
+            (super::canvas::pixel(x - unit * 5.0), super::canvas::pixel(y + unit * 12.0)),
             (super::canvas::pixel(unit * 10.0), super::canvas::pixel(unit * 14.0)),
             skin,
         );
@@ -138,11 +121,7 @@ impl Scene {
         }
         let speech = (self.seconds * 14.0).sin() * (self.seconds * 2.1).sin().max(0.0);
         let mouth = (x + sway * unit, y + unit * 9.0);
-        canvas.ellipse(
-            mouth,
-            (unit * 4.5, unit * (0.7 + 2.2 * speech.abs())),
-            Colour::from_hue(0.0, 0.6, 0.45),
-        );
+        canvas.ellipse(mouth, (unit * 4.5, unit * (0.7 + 2.2 * speech.abs())), Colour::from_hue(0.0, 0.6, 0.45));
     }
 
     /// The time of day (UTC) in seven-segment digits on a label in the peer's colour.
@@ -150,23 +129,10 @@ impl Scene {
         let unit = (super::canvas::pixel(self.height / 100.0)).max(1);
         let (left, bottom) = (unit * 3, super::canvas::pixel(self.height) - unit * 3);
         let top = bottom - unit * 12;
-        canvas.rectangle(
-            (left, top),
-            (unit * 61, unit * 12),
-            Colour::from_hue(self.hue, 0.8, 0.35),
-        );
-        canvas.rectangle(
-            (left, top),
-            (unit * 2, unit * 12),
-            Colour::from_hue(self.hue, 0.9, 0.95),
-        );
+        canvas.rectangle((left, top), (unit * 61, unit * 12), Colour::from_hue(self.hue, 0.8, 0.35));
+        canvas.rectangle((left, top), (unit * 2, unit * 12), Colour::from_hue(self.hue, 0.9, 0.95));
         let seconds = unix_us / 1_000_000;
-        let numbers = [
-            seconds / 3600 % 24,
-            seconds / 60 % 60,
-            seconds % 60,
-            unix_us / 10_000 % 100,
-        ];
+        let numbers = [seconds / 3600 % 24, seconds / 60 % 60, seconds % 60, unix_us / 10_000 % 100];
         let mut x = left + unit * 5;
         for (index, number) in numbers.into_iter().enumerate() {
             if index > 0 {
@@ -185,15 +151,7 @@ impl Scene {
 /// One digit, five units wide and eight high.
 fn draw_digit(canvas: &mut Canvas<'_>, (x, y): (i32, i32), unit: i32, digit: u64) {
     let lit = SEGMENTS.get(usize::try_from(digit).unwrap_or(0)).copied().unwrap_or(0);
-    let shapes = [
-        (1, 0, 3, 1),
-        (4, 1, 1, 3),
-        (4, 5, 1, 3),
-        (1, 8, 3, 1),
-        (0, 5, 1, 3),
-        (0, 1, 1, 3),
-        (1, 4, 3, 1),
-    ];
+    let shapes = [(1, 0, 3, 1), (4, 1, 1, 3), (4, 5, 1, 3), (1, 8, 3, 1), (0, 5, 1, 3), (0, 1, 1, 3), (1, 4, 3, 1)];
     for (segment, (left, top, width, height)) in shapes.into_iter().enumerate() {
         if lit >> segment & 1 == 1 {
             let corner = (x + left * unit, y + top * unit);
@@ -268,11 +226,7 @@ mod tests {
     fn track() -> meipo::media::Track {
         meipo::media::Track {
             id: meipo::units::TrackId(0),
-            kind: meipo::media::TrackKind::Video {
-                width: 640,
-                height: 480,
-                millihertz: 30_000,
-            },
+            kind: meipo::media::TrackKind::Video { width: 640, height: 480, millihertz: 30_000 },
             source: meipo::media::TrackSource::TestPattern,
             codec: "avc1.42e01f".to_owned(),
             description: bytes::Bytes::new(),

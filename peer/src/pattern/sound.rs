@@ -65,10 +65,7 @@ pub fn find_onset(samples: &[f32]) -> Option<usize> {
     let peak = samples.iter().position(|sample| sample.abs() > ONSET_PEAK)?;
     let reach = usize::try_from(samples_in(ONSET_REACH)).unwrap_or(0);
     let from = peak.saturating_sub(reach);
-    let rise = samples
-        .get(from..peak)?
-        .iter()
-        .position(|sample| sample.abs() > ONSET_RISE);
+    let rise = samples.get(from..peak)?.iter().position(|sample| sample.abs() > ONSET_RISE);
     Some(rise.map_or(peak, |rise| from + rise))
 }
 
@@ -196,11 +193,7 @@ struct Resonance {
 impl Resonance {
     /// Moves towards a frequency, as a tongue does: not at once.
     fn tune(&mut self, target: f32) {
-        self.frequency = if self.frequency == 0.0 {
-            target
-        } else {
-            self.frequency + 0.08 * (target - self.frequency)
-        };
+        self.frequency = if self.frequency == 0.0 { target } else { self.frequency + 0.08 * (target - self.frequency) };
         let width = 60.0 + 0.04 * self.frequency;
         let c = -(-TAU * width / SAMPLE_RATE as f32).exp();
         let b =
@@ -264,14 +257,8 @@ mod tests {
 
     #[test]
     fn the_same_seed_says_the_same() {
-        assert_eq!(
-            TestSound::new(1, 1).next_samples(9600),
-            TestSound::new(1, 1).next_samples(9600)
-        );
-        assert_ne!(
-            TestSound::new(1, 1).next_samples(9600),
-            TestSound::new(2, 1).next_samples(9600)
-        );
+        assert_eq!(TestSound::new(1, 1).next_samples(9600), TestSound::new(1, 1).next_samples(9600));
+        assert_ne!(TestSound::new(1, 1).next_samples(9600), TestSound::new(2, 1).next_samples(9600));
     }
 
     #[test]
@@ -281,11 +268,7 @@ mod tests {
             assert_eq!(find_onset(&samples), Some(0));
             for second in 1..=3 {
                 let before = second * 48_000 - 40_000;
-                assert_eq!(
-                    find_onset(&samples[before..]),
-                    Some(40_000),
-                    "seed {seed}, second {second}"
-                );
+                assert_eq!(find_onset(&samples[before..]), Some(40_000), "seed {seed}, second {second}");
             }
         }
     }
@@ -303,20 +286,13 @@ mod tests {
         let mut sound = TestSound::new(7, 1);
         let mut heard = Vec::new();
         for _ in 0..160 {
-            heard.extend(
-                decoder
-                    .decode(&encoder.encode(&sound.next_samples(960)).unwrap())
-                    .unwrap(),
-            );
+            heard.extend(decoder.decode(&encoder.encode(&sound.next_samples(960)).unwrap()).unwrap());
         }
         for second in 1..=3 {
             let from = second * 48_000 - 20_000;
             let onset = find_onset(&heard[from..]).unwrap() + from;
             let expected = second * 48_000 + usize::from(OPUS_LOOKAHEAD);
-            assert!(
-                onset.abs_diff(expected) < 96,
-                "second {second}: {onset} instead of {expected}"
-            );
+            assert!(onset.abs_diff(expected) < 96, "second {second}: {onset} instead of {expected}");
         }
     }
 

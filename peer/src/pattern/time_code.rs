@@ -123,21 +123,11 @@ mod tests {
 
     use super::*;
 
-    const CODE: TimeCode = TimeCode {
-        frame: 123_456,
-        unix_us: 1_795_000_000_123_456,
-    };
+    const CODE: TimeCode = TimeCode { frame: 123_456, unix_us: 1_795_000_000_123_456 };
 
     #[test]
     fn what_is_drawn_is_read_at_any_size() {
-        for (width, height) in [
-            (160, 120),
-            (320, 240),
-            (426, 240),
-            (640, 480),
-            (1278, 720),
-            (1920, 1080),
-        ] {
+        for (width, height) in [(160, 120), (320, 240), (426, 240), (640, 480), (1278, 720), (1920, 1080)] {
             let mut picture = Picture::black(width, height);
             CODE.draw(&mut picture);
             assert_eq!(read_time_code(&picture), Some(CODE), "{width}×{height}");

@@ -77,19 +77,13 @@ pub struct TunnelLimits {
 
 impl Default for TunnelLimits {
     fn default() -> Self {
-        TunnelLimits {
-            tunnels: TUNNELS,
-            per_address: TUNNELS_PER_ADDRESS,
-        }
+        TunnelLimits { tunnels: TUNNELS, per_address: TUNNELS_PER_ADDRESS }
     }
 }
 
 impl From<&Limits> for TunnelLimits {
     fn from(limits: &Limits) -> Self {
-        TunnelLimits {
-            tunnels: limits.tunnels,
-            per_address: limits.tunnels_per_address,
-        }
+        TunnelLimits { tunnels: limits.tunnels, per_address: limits.tunnels_per_address }
     }
 }
 
@@ -212,11 +206,7 @@ impl Shared {
         }
         seats.taken += 1;
         seats.by_address.insert(block, of_address + 1);
-        Some(Seat {
-            shared: Arc::clone(self),
-            id,
-            block,
-        })
+        Some(Seat { shared: Arc::clone(self), id, block })
     }
 }
 
@@ -300,11 +290,7 @@ async fn upgrade(
     tune(&tcp)?;
     let mut tls = acceptor.accept(tcp).await?;
     let (request, rest) = read_request(&mut tls).await?;
-    let response = if request.uri().path() == TUNNEL_PATH {
-        create_response(&request).ok()
-    } else {
-        None
-    };
+    let response = if request.uri().path() == TUNNEL_PATH { create_response(&request).ok() } else { None };
     let Some(response) = response else {
         let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n";
         let page = format!("{head}Content-Length: {}\r\n\r\n{WHAT_THIS_IS}", WHAT_THIS_IS.len());
@@ -316,9 +302,7 @@ async fn upgrade(
     write_response(&mut bytes, &response).map_err(io::Error::other)?;
     tls.write_all(&bytes).await?;
     tls.flush().await?;
-    Ok(Some(
-        WebSocketStream::from_partially_read(tls, rest, Role::Server, Some(config_of_messages())).await,
-    ))
+    Ok(Some(WebSocketStream::from_partially_read(tls, rest, Role::Server, Some(config_of_messages())).await))
 }
 
 /// Reads an HTTP request; what already stands behind it is the second value.

@@ -47,9 +47,7 @@ impl Tunnel {
     /// # Errors
     /// When nobody answers in time, it is not `server` who answers, or there is no tunnel.
     pub async fn connect(address: SocketAddr, server: PeerId) -> Result<Self, TunnelError> {
-        let socket = timeout(TUNNEL_HANDSHAKE, open(address, server))
-            .await
-            .map_err(|_| TunnelError::TooSlow)??;
+        let socket = timeout(TUNNEL_HANDSHAKE, open(address, server)).await.map_err(|_| TunnelError::TooSlow)??;
         let queue = Arc::new(SendQueue::new(Arc::default()));
         let (sender, received) = mpsc::channel(TUNNEL_BACKLOG);
         let waiting = Arc::clone(&queue);
@@ -58,11 +56,7 @@ impl Tunnel {
             waiting.close();
             debug!(%end, "tunnel closed");
         });
-        Ok(Tunnel {
-            queue,
-            received,
-            task: task.abort_handle(),
-        })
+        Ok(Tunnel { queue, received, task: task.abort_handle() })
     }
 
     /// Sends a datagram if the line takes it in time. Never waits. One that is too long is dropped.
@@ -168,11 +162,7 @@ async fn pump_out(mut sink: impl SinkExt<Message, Error = tungstenite::Error> + 
             if let Err(error) = sink.feed(Message::Binary(datagram)).await {
                 return End::Broken(error);
             }
-            next = if len < TUNNEL_BUFFER_LEN / 2 {
-                queue.pop(Instant::now())
-            } else {
-                None
-            };
+            next = if len < TUNNEL_BUFFER_LEN / 2 { queue.pop(Instant::now()) } else { None };
         }
         if let Err(error) = sink.flush().await {
             return End::Broken(error);

@@ -23,11 +23,7 @@ pub(super) struct SendQueue {
 impl SendQueue {
     /// An empty queue that adds what it drops to `dropped`.
     pub(super) fn new(dropped: Arc<AtomicU64>) -> Self {
-        SendQueue {
-            waiting: Mutex::default(),
-            changed: Notify::new(),
-            dropped,
-        }
+        SendQueue { waiting: Mutex::default(), changed: Notify::new(), dropped }
     }
 
     /// Puts a datagram behind the others.

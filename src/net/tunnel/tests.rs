@@ -58,10 +58,7 @@ async fn a_message_longer_than_a_datagram_ends_the_tunnel() {
     let mut server = Server::start(TunnelLimits::default()).await;
     let mut socket = server.web_socket().await;
     let id = server.opened().await;
-    socket
-        .send(Message::Binary(vec![0; TUNNEL_DATAGRAM_LEN + 1].into()))
-        .await
-        .unwrap();
+    socket.send(Message::Binary(vec![0; TUNNEL_DATAGRAM_LEN + 1].into())).await.unwrap();
     assert_eq!(server.event().await, TunnelEvent::Closed(id));
 }
 
@@ -76,10 +73,7 @@ async fn a_text_message_ends_the_tunnel() {
 
 #[tokio::test]
 async fn one_address_gets_its_share_and_no_more() {
-    let limits = TunnelLimits {
-        tunnels: 9,
-        per_address: 1,
-    };
+    let limits = TunnelLimits { tunnels: 9, per_address: 1 };
     let mut server = Server::start(limits).await;
     let first = server.connect().await;
     server.opened().await;
@@ -92,10 +86,7 @@ async fn one_address_gets_its_share_and_no_more() {
 
 #[tokio::test]
 async fn a_full_server_takes_no_more() {
-    let limits = TunnelLimits {
-        tunnels: 1,
-        per_address: 9,
-    };
+    let limits = TunnelLimits { tunnels: 1, per_address: 9 };
     let mut server = Server::start(limits).await;
     let _first = server.connect().await;
     server.opened().await;
@@ -108,9 +99,7 @@ async fn a_visitor_is_told_what_this_is() {
     let server = Server::start(TunnelLimits::default()).await;
     for path in ["/", "/meipo"] {
         let mut tls = server.tls().await;
-        tls.write_all(format!("GET {path} HTTP/1.1\r\nHost: here\r\n\r\n").as_bytes())
-            .await
-            .unwrap();
+        tls.write_all(format!("GET {path} HTTP/1.1\r\nHost: here\r\n\r\n").as_bytes()).await.unwrap();
         let mut page = String::new();
         tls.read_to_string(&mut page).await.unwrap();
         assert!(page.starts_with("HTTP/1.1 200 OK\r\n"), "{page}");
@@ -171,12 +160,7 @@ impl Server {
         let address = socket.local_addr().unwrap();
         let identity = Identity::generate().unwrap();
         let (listener, events) = TunnelListener::spawn(socket, &identity, limits).unwrap();
-        Server {
-            listener,
-            events,
-            address,
-            id: identity.id(),
-        }
+        Server { listener, events, address, id: identity.id() }
     }
 
     async fn connect(&self) -> Tunnel {
@@ -195,10 +179,7 @@ impl Server {
     }
 
     async fn event(&mut self) -> TunnelEvent {
-        timeout(Duration::from_secs(10), self.events.recv())
-            .await
-            .expect("an event in time")
-            .expect("a listener")
+        timeout(Duration::from_secs(10), self.events.recv()).await.expect("an event in time").expect("a listener")
     }
 
     async fn opened(&mut self) -> TunnelId {

@@ -55,10 +55,7 @@ struct Bottleneck {
 impl Link {
     /// A link that only takes its time.
     pub(crate) fn with_delay(delay: Duration) -> Self {
-        Link {
-            delay,
-            ..Link::default()
-        }
+        Link { delay, ..Link::default() }
     }
 
     /// Adds up to `most` to the delay of each datagram, uniformly; order is kept.
@@ -145,10 +142,7 @@ impl Carrier {
         };
         let first = self.arrival(departure);
         let second = chance(&mut self.rng, self.link.duplication).then(|| self.arrival(departure));
-        Arrivals {
-            first: Some(first),
-            second,
-        }
+        Arrivals { first: Some(first), second }
     }
 
     /// When the same bytes arrive within a stream: what is lost is sent again, and all behind it waits.

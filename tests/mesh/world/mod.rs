@@ -127,8 +127,7 @@ impl World {
 
     /// The gateway of `network` forgets all mappings, as after a flush or a restart.
     pub(crate) fn rebind(&mut self, network: NetworkId) {
-        self.story
-            .milestone(self.now, format_args!("{network:?} forgets its mappings"));
+        self.story.milestone(self.now, format_args!("{network:?} forgets its mappings"));
         self.topology.nat_mut(network).rebind();
     }
 
@@ -346,10 +345,7 @@ impl World {
 
     fn tell(&mut self, id: HostId, what: impl std::fmt::Display) {
         let station = self.stations.get(id.0).expect("ids come from add");
-        self.story.milestone(
-            self.now,
-            format_args!("{} {:?} {what}", station.name, station.addresses),
-        );
+        self.story.milestone(self.now, format_args!("{} {:?} {what}", station.name, station.addresses));
     }
 
     fn schedule(&mut self, at: Time, event: Event) {

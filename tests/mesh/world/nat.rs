@@ -69,19 +69,13 @@ impl NatKind {
     /// EIM, EIF: the port is open to everyone once it was used.
     pub(crate) fn full_cone() -> Self {
         let filtering = Dependence::EndpointIndependent;
-        NatKind {
-            filtering,
-            ..NatKind::port_restricted()
-        }
+        NatKind { filtering, ..NatKind::port_restricted() }
     }
 
     /// EIM, ADF.
     pub(crate) fn address_restricted() -> Self {
         let filtering = Dependence::Address;
-        NatKind {
-            filtering,
-            ..NatKind::port_restricted()
-        }
+        NatKind { filtering, ..NatKind::port_restricted() }
     }
 
     /// EIM, APDF, port preserved: the usual router at home.
@@ -99,37 +93,25 @@ impl NatKind {
     /// EIM, APDF, another port than inside.
     pub(crate) fn port_changed() -> Self {
         let ports = PortChoice::Random;
-        NatKind {
-            ports,
-            ..NatKind::port_restricted()
-        }
+        NatKind { ports, ..NatKind::port_restricted() }
     }
 
     /// ADM, APDF: symmetric by address.
     pub(crate) fn symmetric_by_address() -> Self {
         let mapping = Dependence::Address;
-        NatKind {
-            mapping,
-            ..NatKind::port_changed()
-        }
+        NatKind { mapping, ..NatKind::port_changed() }
     }
 
     /// APDM, APDF, a random port for each destination.
     pub(crate) fn symmetric_random() -> Self {
         let mapping = Dependence::AddressAndPort;
-        NatKind {
-            mapping,
-            ..NatKind::port_changed()
-        }
+        NatKind { mapping, ..NatKind::port_changed() }
     }
 
     /// APDM, APDF, the next port for each destination.
     pub(crate) fn symmetric_sequential() -> Self {
         let ports = PortChoice::Sequential;
-        NatKind {
-            ports,
-            ..NatKind::symmetric_random()
-        }
+        NatKind { ports, ..NatKind::symmetric_random() }
     }
 
     /// No UDP passes.
@@ -181,14 +163,7 @@ impl Nat {
     pub(crate) fn new(kind: NatKind, address: Ipv4Addr, seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let last_port = FIRST_PORT + below(&mut rng, PORTS);
-        Nat {
-            kind,
-            address,
-            mappings: BTreeMap::new(),
-            flows: BTreeMap::new(),
-            rng,
-            last_port,
-        }
+        Nat { kind, address, mappings: BTreeMap::new(), flows: BTreeMap::new(), rng, last_port }
     }
 
     /// The outer address.
@@ -229,14 +204,7 @@ impl Nat {
             let port = self.free_port(from.port())?;
             let permissions = BTreeMap::new();
             let expires = now;
-            self.mappings.insert(
-                key,
-                Mapping {
-                    port,
-                    expires,
-                    permissions,
-                },
-            );
+            self.mappings.insert(key, Mapping { port, expires, permissions });
         }
         let expires = now + self.kind.timeout;
         let mapping = self.mappings.get_mut(&key)?;

@@ -51,11 +51,9 @@ impl Station {
         let bound = self.sockets.0.values();
         let own = |bound: &Bound| match bound.address {
             Some(address) => vec![SocketAddr::new(address, bound.port)],
-            None if bound.port == MAIN_PORT => self
-                .addresses
-                .iter()
-                .map(|ip| SocketAddr::new(*ip, MAIN_PORT))
-                .collect(),
+            None if bound.port == MAIN_PORT => {
+                self.addresses.iter().map(|ip| SocketAddr::new(*ip, MAIN_PORT)).collect()
+            }
             None => Vec::new(),
         };
         bound.flat_map(own).collect()
@@ -83,19 +81,13 @@ pub(crate) struct Bound {
 impl Sockets {
     /// Only the main socket, on every address.
     pub(crate) fn main() -> Self {
-        let main = Bound {
-            address: None,
-            port: MAIN_PORT,
-        };
+        let main = Bound { address: None, port: MAIN_PORT };
         Sockets(BTreeMap::from([(0, main)]))
     }
 
     /// One socket for each of `locals`, in their order.
     pub(crate) fn at(locals: &[SocketAddr]) -> Self {
-        let bound = locals.iter().map(|local| Bound {
-            address: Some(local.ip()),
-            port: local.port(),
-        });
+        let bound = locals.iter().map(|local| Bound { address: Some(local.ip()), port: local.port() });
         Sockets((0..).zip(bound).collect())
     }
 
@@ -108,10 +100,7 @@ impl Sockets {
     fn open(&mut self, socket: u16) -> Bound {
         // The tunnel has the numbers of the main socket, in TCP.
         let socket = if socket == TUNNEL { 0 } else { socket };
-        let fresh = Bound {
-            address: None,
-            port: MAIN_PORT + socket,
-        };
+        let fresh = Bound { address: None, port: MAIN_PORT + socket };
         *self.0.entry(socket).or_insert(fresh)
     }
 }

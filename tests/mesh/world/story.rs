@@ -16,11 +16,7 @@ pub(crate) struct Story {
 
 impl Story {
     pub(crate) fn new() -> Self {
-        Story {
-            milestones: VecDeque::new(),
-            datagrams: VecDeque::new(),
-            trace: FNV_OFFSET,
-        }
+        Story { milestones: VecDeque::new(), datagrams: VecDeque::new(), trace: FNV_OFFSET }
     }
 
     /// Something a reader wants to know long after.

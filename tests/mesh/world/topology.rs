@@ -63,9 +63,7 @@ enum Resident {
 
 impl Topology {
     pub(crate) fn new() -> Self {
-        Topology {
-            networks: vec![Network::new(None, [203, 0, 113])],
-        }
+        Topology { networks: vec![Network::new(None, [203, 0, 113])] }
     }
 
     /// Adds a network behind a gateway on `outer`; its hosts live in `first.second.n.0/24`.
@@ -74,12 +72,9 @@ impl Topology {
         let [first, second] = prefix;
         let number = u8::try_from(id.0).expect("fewer than 256 networks");
         let wan = self.network_mut(outer).next_v4();
-        self.network_mut(outer)
-            .residents
-            .insert(wan.into(), Resident::Gateway(id));
+        self.network_mut(outer).residents.insert(wan.into(), Resident::Gateway(id));
         let nat = Nat::new(kind, wan, seed);
-        self.networks
-            .push(Network::new(Some(Gateway { outer, nat }), [first, second, number]));
+        self.networks.push(Network::new(Some(Gateway { outer, nat }), [first, second, number]));
         id
     }
 
@@ -99,10 +94,7 @@ impl Topology {
     /// Gives `host` these addresses on `network`.
     pub(crate) fn settle(&mut self, host: HostId, network: NetworkId, addresses: &[IpAddr]) {
         for address in addresses {
-            let before = self
-                .network_mut(network)
-                .residents
-                .insert(*address, Resident::Host(host));
+            let before = self.network_mut(network).residents.insert(*address, Resident::Host(host));
             assert_eq!(before, None, "{address} is taken");
         }
     }
@@ -110,9 +102,7 @@ impl Topology {
     /// Takes all its addresses from `host`.
     pub(crate) fn leave(&mut self, host: HostId) {
         for network in &mut self.networks {
-            network
-                .residents
-                .retain(|_, resident| *resident != Resident::Host(host));
+            network.residents.retain(|_, resident| *resident != Resident::Host(host));
         }
     }
 
@@ -138,11 +128,7 @@ impl Topology {
                 return Err(Refusal::NoSuchAddress);
             };
             from = match Ends::of(from, to).ok_or(Refusal::MixedFamilies)? {
-                Ends::V4(inner, to) => gateway
-                    .nat
-                    .outbound(now, protocol, inner, to)
-                    .ok_or(Refusal::Outbound)?
-                    .into(),
+                Ends::V4(inner, to) => gateway.nat.outbound(now, protocol, inner, to).ok_or(Refusal::Outbound)?.into(),
                 Ends::V6(inner, to) if gateway.nat.outbound_v6(now, protocol, inner, to) => inner.into(),
                 Ends::V6(..) => return Err(Refusal::Outbound),
             };
@@ -174,10 +160,7 @@ impl Topology {
                     match resident.ok_or(Refusal::NoSuchAddress)? {
                         Resident::Host(host) => return Ok((*host, to.into())),
                         Resident::Gateway(inner) => {
-                            to = self
-                                .nat(*inner)
-                                .inbound(now, protocol, from, to.port())
-                                .ok_or(Refusal::Inbound)?;
+                            to = self.nat(*inner).inbound(now, protocol, from, to.port()).ok_or(Refusal::Inbound)?;
                             here = *inner;
                         }
                     }
@@ -197,18 +180,14 @@ impl Topology {
         if address.is_ipv4() {
             return self.network(network).residents.contains_key(&address);
         }
-        self.home_of(address)
-            .is_some_and(|(home, _)| self.ancestors(home).any(|id| id == network))
+        self.home_of(address).is_some_and(|(home, _)| self.ancestors(home).any(|id| id == network))
     }
 
     fn home_of(&self, address: IpAddr) -> Option<(NetworkId, HostId)> {
-        self.networks
-            .iter()
-            .enumerate()
-            .find_map(|(id, network)| match network.residents.get(&address)? {
-                Resident::Host(host) => Some((NetworkId(id), *host)),
-                Resident::Gateway(_) => None,
-            })
+        self.networks.iter().enumerate().find_map(|(id, network)| match network.residents.get(&address)? {
+            Resident::Host(host) => Some((NetworkId(id), *host)),
+            Resident::Gateway(_) => None,
+        })
     }
 
     /// `network` and all networks outside of it, inwards first.
@@ -236,12 +215,7 @@ impl Topology {
 
 impl Network {
     fn new(gateway: Option<Gateway>, prefix: [u8; 3]) -> Self {
-        Network {
-            gateway,
-            prefix,
-            residents: BTreeMap::new(),
-            next_address: 2,
-        }
+        Network { gateway, prefix, residents: BTreeMap::new(), next_address: 2 }
     }
 
     fn next_v4(&mut self) -> Ipv4Addr {

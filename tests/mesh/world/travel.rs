@@ -25,11 +25,7 @@ impl World {
             return;
         }
         let wakes = station.count_wake(now);
-        assert!(
-            wakes < MAX_WAKES,
-            "{} asks to be woken without end at {now}",
-            station.name
-        );
+        assert!(wakes < MAX_WAKES, "{} asks to be woken without end at {now}", station.name);
         let local = station.clock.local(now);
         if let Some(machine) = &mut station.machine {
             machine.handle_timeout(local);
@@ -102,10 +98,7 @@ impl World {
     pub(super) fn meet(&mut self, network: NetworkId, datagram: &Datagram) {
         let now = self.now;
         let Datagram { sender, protocol, .. } = *datagram;
-        let (receiver, local) = match self
-            .topology
-            .descend(now, protocol, network, datagram.from, datagram.to)
-        {
+        let (receiver, local) = match self.topology.descend(now, protocol, network, datagram.from, datagram.to) {
             Ok(arrival) => arrival,
             Err(refusal) => return self.lose(datagram, &format!("{refusal:?}")),
         };
@@ -116,10 +109,7 @@ impl World {
         // The access link comes last and takes copies in the order in which they reach it.
         moments.sort_unstable();
         let downlink = &mut self.station(receiver).downlink;
-        let arrivals: Vec<_> = moments
-            .into_iter()
-            .flat_map(|at| carry(downlink, at, datagram))
-            .collect();
+        let arrivals: Vec<_> = moments.into_iter().flat_map(|at| carry(downlink, at, datagram)).collect();
         if arrivals.is_empty() {
             return self.lose(datagram, "lost on the way");
         }
