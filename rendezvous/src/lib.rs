@@ -21,3 +21,4 @@ pub mod logging;
 pub mod metrics;
 pub mod relay;
 pub mod server;
+pub mod signals;

@@ -24,7 +24,7 @@ fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
         None => {
             logging::start(config.log_json)?;
-            Runtime::new()?.block_on(server::run(config))
+            Runtime::new()?.block_on(server::run(config, args.options.json))
         }
         Some(Command::Relay { key_file }) => {
             logging::start(config.log_json)?;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
+use meipo::net::clock::unix_micros_now;
 use meipo::net::relay_server::{RelayReport, RelayServer};
 use meipo::relay::Relay;
 use meipo::wire::relay::RelayKey;
@@ -16,6 +17,7 @@ use tracing::info;
 use crate::address::ipv4_instead;
 use crate::config::Config;
 use crate::metrics::{Snapshot, serve};
+use crate::signals::stops;
 
 /// Runs a relay alone until it is told to stop.
 ///
@@ -29,13 +31,13 @@ pub async fn run(config: Config, key: RelayKey) -> anyhow::Result<()> {
         }
         None => None,
     };
-    let stopped = stop().context("cannot listen for signals")?;
+    let mut stop = stops().context("cannot listen for signals")?;
     info!(listen = %server.local_addr()?, "relay runs");
     let reports = server.reports();
     tokio::select! {
         () = server.run() => Ok(()),
         served = serve_metrics(metrics, reports) => served.context("metrics are not served any more"),
-        () = stopped => Ok(()),
+        _ = stop.changed() => Ok(()),
     }
 }
 
@@ -43,8 +45,9 @@ pub async fn run(config: Config, key: RelayKey) -> anyhow::Result<()> {
 fn bind(config: &Config, key: &RelayKey) -> anyhow::Result<RelayServer> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).context("the system gives no randomness")?;
-    let open =
-        |listen: SocketAddr| RelayServer::bind(listen, Relay::new(key.clone(), config.limits.relay(), seed), unix_s());
+    let open = |listen: SocketAddr| {
+        RelayServer::bind(listen, Relay::new(key.clone(), config.limits.relay(), seed), unix_micros_now() / 1_000_000)
+    };
     let server = open(config.listen).or_else(|error| match ipv4_instead(config.listen) {
         Some(listen) if error.kind() != io::ErrorKind::AddrInUse => open(listen),
         _ => Err(error),
@@ -69,36 +72,6 @@ fn snapshot(report: &RelayReport) -> Snapshot {
         relay_drops: report.stats.drops.iter().map(|(reason, count)| (reason.as_str(), *count)).collect(),
         ..Snapshot::default()
     }
-}
-
-/// Listens for Ctrl-C and, on Unix, SIGTERM; the future ends with the first of them.
-#[cfg(unix)]
-fn stop() -> io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
-}
-
-/// Listens for Ctrl-C.
-#[cfg(not(unix))]
-fn stop() -> io::Result<impl Future<Output = ()>> {
-    Ok(async {
-        // Without a handler the process ends by itself.
-        let _ = tokio::signal::ctrl_c().await;
-    })
-}
-
-/// Seconds since 1970.
-#[expect(clippy::disallowed_types, reason = "tokens expire by the time of day")]
-fn unix_s() -> u64 {
-    use std::time::SystemTime;
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]
