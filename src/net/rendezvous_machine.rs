@@ -48,8 +48,29 @@ pub struct RendezvousMachineConfig {
 pub enum Port {
     /// The one everybody knows.
     Main,
-    /// The second one, which answers STUN only.
+    /// The second address and port, which answers STUN only.
     Alternate,
+    /// The first address with the second port, which answers STUN only.
+    OtherPort,
+    /// The second address with the first port, which answers STUN only.
+    OtherAddress,
+}
+
+impl Port {
+    /// From where a STUN request that came here wants to be answered (RFC 5780 §4.4).
+    fn answering(self, change: ChangeRequest) -> Port {
+        match (self, change) {
+            (port, ChangeRequest::None) => port,
+            (Port::Main, ChangeRequest::Port) => Port::OtherPort,
+            (Port::OtherPort, ChangeRequest::Port) => Port::Main,
+            (Port::OtherAddress, ChangeRequest::Port) => Port::Alternate,
+            (Port::Alternate, ChangeRequest::Port) => Port::OtherAddress,
+            (Port::Main, ChangeRequest::AddressAndPort) => Port::Alternate,
+            (Port::Alternate, ChangeRequest::AddressAndPort) => Port::Main,
+            (Port::OtherPort, ChangeRequest::AddressAndPort) => Port::OtherAddress,
+            (Port::OtherAddress, ChangeRequest::AddressAndPort) => Port::OtherPort,
+        }
+    }
 }
 
 /// A datagram, or several of one size, to be sent; the bytes are in the buffer that was handed in. A synthetic address
@@ -251,12 +272,10 @@ impl RendezvousMachine {
     fn answer_stun(&mut self, port: Port, from: SocketAddr, request: &[u8]) {
         let Ok(message) = stun::decode(request) else { return };
         let Class::Request { username: None, change } = message.class else { return };
-        let answering = match (change, port, self.stun_alternate) {
-            (ChangeRequest::None, port, _) => port,
-            (_, Port::Main, Some(_)) => Port::Alternate,
-            (_, Port::Alternate, Some(_)) => Port::Main,
-            (_, _, None) => return,
-        };
+        if change != ChangeRequest::None && self.stun_alternate.is_none() {
+            return;
+        }
+        let answering = port.answering(change);
         let answer = stun::encode_response(message.transaction, from, None, self.stun_alternate, request.len());
         self.answers.extend(answer.map(|bytes| (answering, from, bytes)));
     }

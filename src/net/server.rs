@@ -30,8 +30,7 @@ pub struct Listen {
 pub struct Server {
     machine: RendezvousMachine,
     clock: Clock,
-    main: Socket,
-    alternate: Option<Socket>,
+    ports: Ports,
     tunnels: Option<TunnelListener>,
     tunnel_events: mpsc::Receiver<TunnelEvent>,
     stats: watch::Sender<(RendezvousStats, TunnelStats)>,
@@ -54,9 +53,11 @@ impl Server {
     /// Names the socket that could not be had, and why.
     pub async fn bind(listen: Listen, config: RendezvousMachineConfig) -> Result<Self, ListenError> {
         let failed = |protocol, address| move |error| ListenError { protocol, address, error };
-        let main = Socket::bind(listen.main).map_err(failed("UDP", listen.main))?;
+        // The second address may have the first one's port, beside a main socket that takes all addresses.
+        let bind = if listen.alternate.is_some() { Socket::bind_shared } else { Socket::bind };
+        let main = bind(listen.main).map_err(failed("UDP", listen.main))?;
         let bound = main.local_address().map_err(failed("UDP", listen.main))?;
-        let alternate = listen.alternate.map(|at| Socket::bind(at).map_err(failed("UDP", at))).transpose()?;
+        let stun = listen.alternate.map(|alternate| StunSockets::bind(bound, alternate)).transpose()?;
         let (tunnels, tunnel_events) = match listen.tunnels {
             true => {
                 let listener = TcpListener::bind(bound).await.map_err(failed("TCP", bound))?;
@@ -71,7 +72,7 @@ impl Server {
         let clock = Clock::start();
         let machine = RendezvousMachine::new(config, clock);
         let stats = watch::Sender::default();
-        Ok(Server { machine, clock, main, alternate, tunnels, tunnel_events, stats, buffer: Vec::new() })
+        Ok(Server { machine, clock, ports: Ports { main, stun }, tunnels, tunnel_events, stats, buffer: Vec::new() })
     }
 
     /// Where it listens.
@@ -79,7 +80,7 @@ impl Server {
     /// # Errors
     /// When the system does not say.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.main.local_address()
+        self.ports.main.local_address()
     }
 
     /// What is counted, each second anew.
@@ -99,8 +100,8 @@ impl Server {
             let next = [due, Some(report), ends].into_iter().flatten().min().unwrap_or(report);
             tokio::select! {
                 biased;
-                () = self.main.readable() => self.receive(Port::Main, &mut arrived),
-                () = readable(self.alternate.as_ref()) => self.receive(Port::Alternate, &mut arrived),
+                () = self.ports.main.readable() => self.receive(Port::Main, &mut arrived),
+                port = readable(self.ports.stun.as_ref()) => self.receive(port, &mut arrived),
                 Some(event) = self.tunnel_events.recv() => self.handle_tunnel(event),
                 changed = stop.changed(), if ends.is_none() || stop.has_changed().is_ok() => {
                     if ends.is_some() || changed.is_err() {
@@ -126,17 +127,11 @@ impl Server {
     }
 
     fn receive(&mut self, port: Port, arrived: &mut ReceiveBuffer) {
-        let socket = match port {
-            Port::Main => &self.main,
-            Port::Alternate => match &self.alternate {
-                Some(alternate) => alternate,
-                None => return,
-            },
-        };
+        let Some(socket) = self.ports.socket(port) else { return };
         let Some(batches) = socket.receive(arrived) else { return };
         let now = self.clock.now();
         for batch in batches {
-            let (main, tunnels) = (&self.main, self.tunnels.as_ref());
+            let (main, tunnels) = (&self.ports.main, self.tunnels.as_ref());
             let segment = batch.segment;
             let forward = |bytes: &[u8], to| send(main, tunnels, to, bytes, Some(segment), batch.ecn);
             self.machine.handle_batch((port, batch.from), batch.ecn, batch.bytes, segment, now, forward);
@@ -147,7 +142,7 @@ impl Server {
         if let TunnelEvent::Datagram(tunnel, bytes) = event {
             let from = Synthetic::Tunnel(tunnel.number()).address();
             let now = self.clock.now();
-            let (main, tunnels) = (&self.main, self.tunnels.as_ref());
+            let (main, tunnels) = (&self.ports.main, self.tunnels.as_ref());
             let forward = |bytes: &[u8], to| send(main, tunnels, to, bytes, None, None);
             self.machine.handle_batch((Port::Main, from), None, &bytes, bytes.len(), now, forward);
         }
@@ -155,13 +150,16 @@ impl Server {
 
     fn flush(&mut self) {
         let now = self.clock.now();
-        let segments = self.main.max_segments();
+        let segments = self.ports.main.max_segments();
         while let Some(Sending { port, to, segment, ecn }) = self.machine.poll_transmit(&mut self.buffer, segments, now)
         {
-            match (port, &self.alternate) {
-                (Port::Alternate, Some(alternate)) => alternate.send(to, &self.buffer, segment, ecn),
-                (Port::Alternate, None) => {}
-                (Port::Main, _) => send(&self.main, self.tunnels.as_ref(), to, &self.buffer, segment, ecn),
+            match port {
+                Port::Main => send(&self.ports.main, self.tunnels.as_ref(), to, &self.buffer, segment, ecn),
+                Port::Alternate | Port::OtherPort | Port::OtherAddress => {
+                    if let Some(socket) = self.ports.socket(port) {
+                        socket.send(to, &self.buffer, segment, ecn);
+                    }
+                }
             }
         }
     }
@@ -192,9 +190,49 @@ fn send(
     }
 }
 
-async fn readable(socket: Option<&Socket>) {
-    match socket {
-        Some(socket) => socket.readable().await,
-        None => std::future::pending().await,
+/// All UDP sockets.
+#[derive(Debug)]
+struct Ports {
+    main: Socket,
+    stun: Option<StunSockets>,
+}
+
+impl Ports {
+    fn socket(&self, port: Port) -> Option<&Socket> {
+        match port {
+            Port::Main => Some(&self.main),
+            Port::Alternate => self.stun.as_ref().map(|stun| &stun.alternate),
+            Port::OtherPort => self.stun.as_ref().map(|stun| &stun.other_port),
+            Port::OtherAddress => self.stun.as_ref().map(|stun| &stun.other_address),
+        }
+    }
+}
+
+/// The sockets that only answer STUN: with the main one, two addresses with two ports each (RFC 5780 §6).
+#[derive(Debug)]
+struct StunSockets {
+    alternate: Socket,
+    other_port: Socket,
+    other_address: Socket,
+}
+
+impl StunSockets {
+    fn bind(main: SocketAddr, alternate: SocketAddr) -> Result<Self, ListenError> {
+        let bind =
+            |address| Socket::bind_shared(address).map_err(|error| ListenError { protocol: "UDP", address, error });
+        Ok(StunSockets {
+            alternate: bind(alternate)?,
+            other_port: bind(SocketAddr::new(main.ip(), alternate.port()))?,
+            other_address: bind(SocketAddr::new(alternate.ip(), main.port()))?,
+        })
+    }
+}
+
+async fn readable(stun: Option<&StunSockets>) -> Port {
+    let Some(stun) = stun else { return std::future::pending().await };
+    tokio::select! {
+        () = stun.alternate.readable() => Port::Alternate,
+        () = stun.other_port.readable() => Port::OtherPort,
+        () = stun.other_address.readable() => Port::OtherAddress,
     }
 }

@@ -49,20 +49,34 @@ impl Socket {
     /// # Errors
     /// What the system says, for example that the port is taken.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        Self::bind_any(address, false)
+    }
+
+    /// The same for one of several sockets with one port, of which some take more addresses than others.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn bind_shared(address: SocketAddr) -> io::Result<Self> {
+        Self::bind_any(address, true)
+    }
+
+    fn bind_any(address: SocketAddr, is_shared: bool) -> io::Result<Self> {
         let any_v6 = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-        match Self::bind_exactly(address) {
+        match Self::bind_exactly(address, is_shared) {
             Err(error) if any_v6 && error.kind() != io::ErrorKind::AddrInUse => {
-                Self::bind_exactly(SocketAddr::new(IpAddr::from([0, 0, 0, 0]), address.port()))
+                let any_v4 = SocketAddr::new(IpAddr::from([0, 0, 0, 0]), address.port());
+                Self::bind_exactly(any_v4, is_shared)
             }
             bound => bound,
         }
     }
 
-    fn bind_exactly(address: SocketAddr) -> io::Result<Self> {
+    fn bind_exactly(address: SocketAddr, is_shared: bool) -> io::Result<Self> {
         let raw = RawSocket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         if address.is_ipv6() {
             raw.set_only_v6(false)?;
         }
+        raw.set_reuse_address(is_shared)?;
         raw.set_nonblocking(true)?;
         // The system may grant less; then bursts are lost earlier, nothing else.
         let _ = raw.set_recv_buffer_size(SOCKET_BUFFER);
