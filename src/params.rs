@@ -428,3 +428,14 @@ pub const LEAVE_TIMEOUT: Duration = Duration::from_millis(1000);
 
 /// How long a rendezvous that was told to stop goes on relaying, so that peers can look for another way.
 pub const DRAIN_TIME: Duration = Duration::from_millis(1500);
+
+// ── The doctor ──────────────────────────────────────────────────────────────────────────────────
+
+/// Questions of the doctor to a server that does not answer.
+pub const DOCTOR_ATTEMPTS: u32 = 4;
+
+/// How long the doctor awaits one answer: a satellite's round trip.
+pub const DOCTOR_PATIENCE: Duration = Duration::from_millis(700);
+
+/// How long the doctor waits for the router.
+pub const DOCTOR_ROUTER: Duration = Duration::from_secs(4);

@@ -2,5 +2,6 @@
 
 pub mod codec;
 pub mod container;
+pub mod doctor;
 pub mod params;
 pub mod pattern;

@@ -237,7 +237,7 @@ impl Events {
 }
 
 /// The address of the rendezvous; IPv4 first, because more networks carry it.
-async fn resolve(link: &Link) -> Result<SocketAddr, JoinError> {
+pub(super) async fn resolve(link: &Link) -> Result<SocketAddr, JoinError> {
     let host = link.host().to_string();
     let error = |error| JoinError::Resolve { host: host.clone(), error };
     let name = host.trim_start_matches('[').trim_end_matches(']');

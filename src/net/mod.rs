@@ -5,6 +5,7 @@
 
 pub mod clock;
 mod congestion;
+pub mod doctor;
 mod driver;
 pub mod endpoint;
 pub mod identity;

@@ -12,6 +12,7 @@
 mod agent;
 pub mod candidate;
 pub mod discovery;
+pub mod nat;
 mod punch;
 mod route;
 pub mod synthetic;
