@@ -32,11 +32,20 @@ pub(crate) struct Rendezvous {
 
 impl Rendezvous {
     pub(crate) async fn start() -> Self {
-        Self::start_at("127.0.0.1:0".parse().unwrap(), Arc::new(Identity::generate().unwrap())).await
+        Self::with(|_| {}).await
     }
 
-    async fn start_at(address: SocketAddr, identity: Arc<Identity>) -> Self {
-        let config = RendezvousMachineConfig {
+    pub(crate) async fn with(change: impl FnOnce(&mut RendezvousMachineConfig)) -> Self {
+        let identity = Arc::new(Identity::generate().unwrap());
+        Self::start_at("127.0.0.1:0".parse().unwrap(), identity, change).await
+    }
+
+    async fn start_at(
+        address: SocketAddr,
+        identity: Arc<Identity>,
+        change: impl FnOnce(&mut RendezvousMachineConfig),
+    ) -> Self {
+        let mut config = RendezvousMachineConfig {
             identity: identity.clone(),
             limits: Limits::default(),
             relays: Vec::new(),
@@ -44,6 +53,7 @@ impl Rendezvous {
             stun_alternate: None,
             seed: [7; 32],
         };
+        change(&mut config);
         let listen = Listen { main: address, alternate: None, tunnels: true };
         let server = Server::bind(listen, config).await.unwrap();
         let address = server.local_address().unwrap();
@@ -60,7 +70,7 @@ impl Rendezvous {
     }
 
     pub(crate) async fn restart((address, identity): (SocketAddr, Arc<Identity>)) -> Self {
-        Self::start_at(address, identity).await
+        Self::start_at(address, identity, |_| {}).await
     }
 
     pub(crate) fn link(&self) -> Link {

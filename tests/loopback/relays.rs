@@ -1,0 +1,42 @@
+//! A relay of its own, on another machine as it were.
+
+use meipo::limits::Limits;
+use meipo::net::clock::unix_micros_now;
+use meipo::net::relay_server::RelayServer;
+use meipo::node::Event;
+use meipo::path::{PathKind, Policy};
+use meipo::relay::Relay;
+use meipo::wire::relay::RelayKey;
+
+use crate::world::{Rendezvous, frame, video};
+
+#[tokio::test]
+async fn frames_go_through_a_relay_of_its_own_when_the_rendezvous_relays_nothing() {
+    let key = RelayKey::from_bytes([9; 32]);
+    let machine = Relay::new(key.clone(), Limits::default().relay(), [8; 32]);
+    let relay =
+        RelayServer::bind("127.0.0.1:0".parse().unwrap(), machine, unix_micros_now() / 1_000_000).unwrap();
+    let address = relay.local_addr().unwrap();
+    let reports = relay.reports();
+    let running = tokio::spawn(relay.run());
+    let rendezvous = Rendezvous::with(|config| {
+        config.is_relay = false;
+        config.relays = vec![(address, key)];
+    })
+    .await;
+    let mut watcher = rendezvous.peer("bob", |_| {}).await;
+    let mut publisher = rendezvous.peer("alice", |config| config.policy = Policy::RelayOnly).await;
+    publisher.endpoint.publish(video(1)).await.unwrap();
+    let path = |event: &Event| match event {
+        Event::Path { kind, .. } => Some(*kind),
+        _ => None,
+    };
+    assert_eq!(publisher.wait("path", path).await, PathKind::Relayed);
+    for number in 0..30 {
+        publisher.endpoint.send(frame(1, number, 1500));
+    }
+    watcher.frames(30).await;
+    let mut reports = reports;
+    reports.wait_for(|report| report.stats.packets > 0 && report.sessions == 1).await.unwrap();
+    running.abort();
+}
