@@ -8,19 +8,19 @@ use bytes::BytesMut;
 use portmapper::{Client, Config, Protocol};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::asker::Asker;
 use super::clock::Clock;
 use super::endpoint::{JoinError, resolve};
 use super::identity::Identity;
 use super::quic::{Admission, Quic, QuicEvent};
 use super::quic_config::{QuicConfig, QuicRole};
-use super::socket::{ReceiveBuffer, Socket};
 use super::tunnel::Tunnel;
 use crate::link::Link;
 use crate::node::Close;
 use crate::params::{DOCTOR_ATTEMPTS, DOCTOR_PATIENCE, DOCTOR_ROUTER, QUIC_IDLE};
 use crate::path::candidate::canonical;
 use crate::path::nat::{self, Behavior, Findings, Prospect};
-use crate::wire::stun::{self, ChangeRequest, Class, TransactionId};
+use crate::wire::stun::{self, ChangeRequest, TransactionId};
 
 /// What was found.
 #[derive(Clone, Debug)]
@@ -129,63 +129,10 @@ async fn hairpins(asker: &mut Asker, rendezvous: SocketAddr, public: SocketAddr)
     Ok(asker.hear(id, |_| Some(())).await.is_some())
 }
 
-/// Asks STUN servers from one socket.
-struct Asker {
-    socket: Socket,
-    buffer: ReceiveBuffer,
-}
-
-impl Asker {
-    fn new(rendezvous: SocketAddr) -> Result<Self, JoinError> {
-        let any = if rendezvous.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
-        let address = any.parse().expect("an address with port 0");
-        let socket = Socket::bind(address).map_err(|error| JoinError::Bind { address, error })?;
-        Ok(Asker { socket, buffer: ReceiveBuffer::small() })
-    }
-
-    /// Where `server` sees us, and its other address; `None` if no answer comes.
-    async fn ask(&mut self, server: SocketAddr, change: ChangeRequest) -> Option<(SocketAddr, Option<SocketAddr>)> {
-        for _ in 0..DOCTOR_ATTEMPTS {
-            let id = TransactionId(self.random());
-            self.socket.send(server, &stun::encode_request(id, None, change), None, None);
-            let answer = |class: Class| match class {
-                Class::Response { mapped, other } => Some((canonical(mapped), other.map(canonical))),
-                Class::Request { .. } | Class::Error(_) => None,
-            };
-            if let Some(found) = self.hear(id, answer).await {
-                return Some(found);
-            }
-        }
-        None
-    }
-
-    /// Waits for a message of this transaction in which `find` finds something.
-    async fn hear<T>(&mut self, id: TransactionId, find: impl Fn(Class) -> Option<T>) -> Option<T> {
-        let ends = Instant::now() + DOCTOR_PATIENCE;
-        loop {
-            timeout_at(ends, self.socket.readable()).await.ok()?;
-            let Some(batches) = self.socket.receive(&mut self.buffer) else { continue };
-            for batch in batches {
-                let message = stun::decode(batch.bytes).ok().filter(|message| message.transaction == id);
-                if let Some(found) = message.and_then(|message| find(message.class)) {
-                    return Some(found);
-                }
-            }
-        }
-    }
-
-    fn random(&self) -> [u8; 12] {
-        let mut id = [0; 12];
-        // Without randomness the answers are still told apart from those of other questions by their order.
-        let _ = getrandom::fill(&mut id);
-        id
-    }
-}
-
 /// Has the rendezvous prove its identity by a handshake, and says goodbye.
 async fn prove(link: &Link, rendezvous: SocketAddr, identity: Identity) -> Result<(), String> {
     let asker = Asker::new(rendezvous).map_err(|error| error.to_string())?;
-    let Asker { socket, mut buffer } = asker;
+    let Asker { socket, mut buffer, .. } = asker;
     let clock = Clock::start();
     let config = QuicConfig::new(identity.into(), QuicRole::Peer, QUIC_IDLE);
     let mut quic = Quic::new(config, clock);

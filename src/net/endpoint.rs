@@ -27,7 +27,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::net::lookup_host;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
+use super::asker::Asker;
 use super::clock::Clock;
 use super::driver::{Command, Driver, FurtherSockets};
 use super::identity::Identity;
@@ -42,6 +44,7 @@ use crate::params::PLAYOUT_DELAY;
 use crate::path::Policy;
 use crate::units::{PeerId, TrackId};
 use crate::wire::name::Name;
+use crate::wire::stun::ChangeRequest;
 
 /// How to enter a room, and how to behave in it.
 #[derive(Clone, Debug)]
@@ -236,15 +239,37 @@ impl Events {
     }
 }
 
-/// The address of the rendezvous; IPv4 first, because more networks carry it.
+/// The address of the rendezvous. Where its name has several, the first that answers (RFC 8305 in small): IPv6 that leads
+/// nowhere, or IPv4 that does, costs a moment and no call.
 pub(super) async fn resolve(link: &Link) -> Result<SocketAddr, JoinError> {
     let host = link.host().to_string();
     let error = |error| JoinError::Resolve { host: host.clone(), error };
     let name = host.trim_start_matches('[').trim_end_matches(']');
     let mut found: Vec<SocketAddr> = lookup_host((name, link.port())).await.map_err(error)?.collect();
     found.sort_by_key(|address| address.is_ipv6());
+    found.dedup();
     let none = || error(io::Error::new(io::ErrorKind::NotFound, "no address"));
-    found.first().copied().ok_or_else(none)
+    match found.as_slice() {
+        [] => Err(none()),
+        [only] => Ok(*only),
+        [first, ..] => Ok(first_that_answers(&found).await.unwrap_or(*first)),
+    }
+}
+
+async fn first_that_answers(addresses: &[SocketAddr]) -> Option<SocketAddr> {
+    let mut asking = JoinSet::new();
+    for address in addresses.iter().copied() {
+        asking.spawn(async move {
+            let mut asker = Asker::new(address).ok()?;
+            asker.ask(address, ChangeRequest::None).await.map(|_| address)
+        });
+    }
+    while let Some(answered) = asking.join_next().await {
+        if let Ok(Some(address)) = answered {
+            return Some(address);
+        }
+    }
+    None
 }
 
 fn node_config(config: &EndpointConfig, seed: u64) -> NodeConfig {

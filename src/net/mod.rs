@@ -3,6 +3,7 @@
 //! [`peer_machine`] and [`rendezvous_machine`] join the core's machines to QUIC, still without sockets: whole calls run in
 //! them in virtual time. [`endpoint`] and [`server`] give them sockets and a task each.
 
+mod asker;
 pub mod clock;
 mod congestion;
 pub mod doctor;

@@ -106,7 +106,8 @@ pub fn prospect(findings: &Findings) -> Prospect {
 pub fn advice(findings: &Findings) -> Vec<&'static str> {
     let mut advice = Vec::new();
     if !findings.udp && !findings.tunnel {
-        advice.push("nothing reaches the rendezvous: check its address, that it runs, and that its port is open in UDP");
+        advice
+            .push("nothing reaches the rendezvous: check its address, that it runs, and that its port is open in UDP");
     }
     if !findings.udp && findings.tunnel {
         advice.push("UDP does not pass: allow outgoing UDP to the rendezvous' port; until then calls go over TCP, with more delay");
@@ -119,7 +120,9 @@ pub fn advice(findings: &Findings) -> Vec<&'static str> {
         advice.push("the rendezvous has one address only, so the kind of NAT is unknown: start it with --stun-alternate to find out");
     }
     if findings.udp && !findings.tunnel {
-        advice.push("TCP does not reach the rendezvous: where UDP is blocked, calls would fail; open its port in TCP as well");
+        advice.push(
+            "TCP does not reach the rendezvous: where UDP is blocked, calls would fail; open its port in TCP as well",
+        );
     }
     advice
 }

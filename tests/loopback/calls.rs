@@ -105,3 +105,16 @@ async fn a_call_does_not_notice_that_the_rendezvous_is_killed_and_restarted() {
     assert_eq!(numbers, (0..180).collect::<Vec<u32>>());
     drop(rendezvous);
 }
+
+#[tokio::test]
+async fn of_several_addresses_the_one_that_answers_is_taken() {
+    let rendezvous = Rendezvous::start().await;
+    let joining = rendezvous.peer("alice", |config| {
+        let link = config.link.clone();
+        let localhost = meipo::link::Host::Domain("localhost".to_owned());
+        let named = meipo::link::Link::new(localhost, link.port(), link.room(), link.server(), link.secret().clone());
+        config.link = named.unwrap();
+    });
+    let mut peer = joining.await;
+    peer.wait("welcome", |event| matches!(event, Event::Joined { .. }).then_some(())).await;
+}

@@ -1,7 +1,10 @@
 //! A relay of its own, on another machine as it were.
 
 use meipo::limits::Limits;
+use meipo::link::Link;
 use meipo::net::clock::unix_micros_now;
+use meipo::net::doctor::examine;
+use meipo::net::identity::Identity;
 use meipo::net::relay_server::RelayServer;
 use meipo::node::Event;
 use meipo::path::{PathKind, Policy};
@@ -14,8 +17,7 @@ use crate::world::{Rendezvous, frame, video};
 async fn frames_go_through_a_relay_of_its_own_when_the_rendezvous_relays_nothing() {
     let key = RelayKey::from_bytes([9; 32]);
     let machine = Relay::new(key.clone(), Limits::default().relay(), [8; 32]);
-    let relay =
-        RelayServer::bind("127.0.0.1:0".parse().unwrap(), machine, unix_micros_now() / 1_000_000).unwrap();
+    let relay = RelayServer::bind("127.0.0.1:0".parse().unwrap(), machine, unix_micros_now() / 1_000_000).unwrap();
     let address = relay.local_addr().unwrap();
     let reports = relay.reports();
     let running = tokio::spawn(relay.run());
@@ -39,4 +41,17 @@ async fn frames_go_through_a_relay_of_its_own_when_the_rendezvous_relays_nothing
     let mut reports = reports;
     reports.wait_for(|report| report.stats.packets > 0 && report.sessions == 1).await.unwrap();
     running.abort();
+}
+
+#[tokio::test]
+async fn the_doctor_finds_an_open_road_and_a_wrong_identity() {
+    let rendezvous = Rendezvous::start().await;
+    let link = rendezvous.link();
+    let healthy = examine(&link, Identity::generate().unwrap(), false).await.unwrap();
+    assert!(healthy.udp && healthy.identity.is_ok() && healthy.tunnel.is_ok(), "{healthy:?}");
+    assert_eq!(healthy.is_translated, Some(false));
+    let other = Identity::generate().unwrap().id();
+    let wrong = Link::new(link.host().clone(), link.port(), link.room(), other, link.secret().clone()).unwrap();
+    let diagnosis = examine(&wrong, Identity::generate().unwrap(), false).await.unwrap();
+    assert!(diagnosis.udp && diagnosis.identity.is_err() && diagnosis.tunnel.is_err(), "{diagnosis:?}");
 }
