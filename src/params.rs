@@ -439,3 +439,65 @@ pub const DOCTOR_PATIENCE: Duration = Duration::from_millis(700);
 
 /// How long the doctor waits for the router.
 pub const DOCTOR_ROUTER: Duration = Duration::from_secs(4);
+
+// ── Feedback and estimate ───────────────────────────────────────────────────────────────────────
+
+/// Packets one report can be about: two seconds of a 2 Mbit/s picture.
+pub const MAX_FEEDBACK_COUNT: usize = 512;
+
+/// Least time between two reports.
+pub const FEEDBACK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Longest time a report is put off because it would cost too much.
+pub const FEEDBACK_INTERVAL_MAX: Duration = Duration::from_millis(2000);
+
+/// Bytes a report costs besides its list: its own header, QUIC's and the AEAD's.
+pub const FEEDBACK_COST: usize = 50;
+
+/// A report is at most one in so many bytes of media.
+pub const FEEDBACK_SHARE: usize = 50;
+
+/// Packets remembered until their fate is known: two seconds at 8 Mbit/s.
+pub const MAX_HISTORY: usize = 2048;
+
+/// How long a packet is remembered.
+pub const HISTORY_AGE: Duration = Duration::from_secs(4);
+
+/// Rate of a path nothing is known of: sound and a small picture.
+pub const ESTIMATE_START: Bitrate = Bitrate::from_kilobits(400);
+
+/// Rate below which nobody goes: sound at 16 kbit/s with its headers.
+pub const ESTIMATE_FLOOR: Bitrate = Bitrate::from_kilobits(40);
+
+/// Rate above which nobody goes.
+pub const ESTIMATE_MAX: Bitrate = Bitrate::from_kilobits(50_000);
+
+/// Span over which a rate is measured: a little more than a key frame's burst.
+pub const RATE_SPAN: Duration = Duration::from_millis(400);
+
+/// Span of which the least one-way time counts as an empty way; at 200 ppm clocks part by 2 ms in it.
+pub const BASE_DELAY_SPAN: Duration = Duration::from_secs(10);
+
+/// Span of which the least excess counts as the queue.
+pub const QUEUE_SAMPLE: Duration = Duration::from_millis(100);
+
+/// Queue up to which the way counts as free.
+pub const QUEUE_QUIET: Duration = Duration::from_millis(20);
+
+/// Queue from which the way counts as full.
+pub const QUEUE_GROWN: Duration = Duration::from_millis(45);
+
+/// Queue from which it must be drained, not only no longer fed.
+pub const QUEUE_DRAIN: Duration = Duration::from_millis(100);
+
+/// Growth in a second while the capacity is unknown: doubling.
+pub const GROWTH_FAST: f64 = 2.0;
+
+/// Growth in a second near where the capacity was last found.
+pub const GROWTH_SLOW: f64 = 1.08;
+
+/// Share of packets lost beyond the weather that is taken for congestion.
+pub const LOSS_ALARM: f64 = 0.08;
+
+/// Time without any report, though something was sent, after which the rate is halved.
+pub const FEEDBACK_TIMEOUT: Duration = Duration::from_millis(1000);

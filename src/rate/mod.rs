@@ -1,4 +1,7 @@
 //! How much may be sent, and when: the queue before the network and the window inside it.
 
+pub mod estimate;
+pub mod history;
 pub mod queue;
+pub mod reporter;
 pub mod window;

@@ -64,6 +64,7 @@
 
 pub mod codec;
 pub mod control;
+pub mod feedback;
 pub mod name;
 pub mod packet;
 pub mod relay;

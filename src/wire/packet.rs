@@ -142,6 +142,22 @@ impl Packet {
 /// The hop sequence counts modulo this plus one.
 pub const HOP_SEQUENCE_MASK: u32 = 0x00ff_ffff;
 
+/// The whole number whose low 24 bits are `sequence` and which is nearest to `newest`; without one, a number far enough
+/// above zero for earlier ones to be told apart.
+pub fn unwrap_sequence(newest: Option<u64>, sequence: u32) -> u64 {
+    let span = u64::from(HOP_SEQUENCE_MASK) + 1;
+    let low = u64::from(sequence & HOP_SEQUENCE_MASK);
+    let Some(newest) = newest else { return span + low };
+    let candidate = (newest & !(span - 1)) | low;
+    if candidate + span / 2 < newest {
+        candidate + span
+    } else if candidate > newest + span / 2 {
+        candidate.saturating_sub(span)
+    } else {
+        candidate
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
