@@ -501,3 +501,6 @@ pub const LOSS_ALARM: f64 = 0.08;
 
 /// Time without any report, though something was sent, after which the rate is halved.
 pub const FEEDBACK_TIMEOUT: Duration = Duration::from_millis(1000);
+
+/// Media packets in one datagram: a sound and three copies of earlier ones.
+pub const MAX_BUNDLE: usize = 4;

@@ -4,6 +4,7 @@ pub mod assemble;
 mod frame;
 pub mod jitter;
 pub mod packetize;
+pub mod parity;
 pub mod stretch;
 
 pub use frame::Frame;

@@ -68,5 +68,6 @@ pub mod feedback;
 pub mod name;
 pub mod packet;
 pub mod relay;
+pub mod repair;
 pub mod stun;
 pub mod track;

@@ -15,7 +15,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::params::MAX_FRAME_PACKETS;
+use crate::params::{MAX_BUNDLE, MAX_FRAME_PACKETS};
 use crate::units::{CaptureTime, FrameNumber, TrackId};
 use crate::wire::track::FrameKind;
 
@@ -78,9 +78,12 @@ pub enum PacketError {
         /// The frame's parts.
         count: u16,
     },
-    /// A part without bytes in a frame of several.
-    #[error("part {0} is empty")]
+    /// A part without bytes in a frame of several, or parity that no frame could have.
+    #[error("part {0} is empty, or of an impossible length")]
     Empty(u16),
+    /// Too many packets in one datagram.
+    #[error("bundle of {0} packets; at most {MAX_BUNDLE} are allowed")]
+    Bundle(usize),
 }
 
 impl Packet {
