@@ -504,3 +504,20 @@ pub const FEEDBACK_TIMEOUT: Duration = Duration::from_millis(1000);
 
 /// Media packets in one datagram: a sound and three copies of earlier ones.
 pub const MAX_BUNDLE: usize = 4;
+
+// ── Repair ──────────────────────────────────────────────────────────────────────────────────────
+
+/// Loss below which nothing is added: a packet in two hundred.
+pub const REPAIR_CLEAN: f64 = 0.005;
+
+/// Share of sounds that may stay lost after repair: one in a thousand.
+pub const REPAIR_RESIDUAL: f64 = 0.001;
+
+/// Time a picture's repetition has, from its loss until it is due.
+pub const REPAIR_BUDGET: Duration = Duration::from_millis(200);
+
+/// What a repetition takes besides half a round trip.
+pub const REPAIR_WORTH: Duration = Duration::from_millis(10);
+
+/// Parity packets of one frame at most.
+pub const MAX_PARITY: usize = 24;

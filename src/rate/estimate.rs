@@ -345,9 +345,12 @@ mod tests {
                 let is_seen = *at <= seen;
                 match arrival {
                     Some(arrival) if is_seen => news.arrived.push(*arrival),
-                    None if is_seen => {
-                        news.lost.push(super::super::history::Loss { sent: *at, bytes: BYTES, origin: None })
-                    }
+                    None if is_seen => news.lost.push(super::super::history::Loss {
+                        sequence: 0,
+                        sent: *at,
+                        bytes: BYTES,
+                        origin: None,
+                    }),
                     Some(_) | None => {}
                 }
                 !is_seen

@@ -60,6 +60,8 @@ pub struct Arrival {
 /// A packet that did not.
 #[derive(Clone, Debug)]
 pub struct Loss {
+    /// Its place in the order of sending.
+    pub sequence: u64,
     /// When it was sent.
     pub sent: Time,
     /// Its size.
@@ -106,7 +108,7 @@ impl History {
                 // Something sent later has arrived: it was lost, or overtaken.
                 (None, Fate::Unknown) if last_arrived.is_some_and(|last| offset + REORDERING < last) => {
                     sent.fate = Fate::Lost;
-                    news.lost.push(Loss { sent: sent.at, bytes: sent.bytes, origin: sent.origin.clone() });
+                    news.lost.push(Loss { sequence, sent: sent.at, bytes: sent.bytes, origin: sent.origin.clone() });
                 }
                 (Some(_), Fate::Arrived) | (None, _) => {}
             }

@@ -3,5 +3,6 @@
 pub mod estimate;
 pub mod history;
 pub mod queue;
+pub mod repair;
 pub mod reporter;
 pub mod window;

@@ -1,0 +1,186 @@
+//! How much is sent besides media so that losses can be made good: as much as the way's losses ask for, nothing on a clean
+//! way.
+//!
+//! Sound carries copies of the sounds before it (RFC 2198's idea): a loss is made good 20 ms later, whatever the round trip.
+//! Pictures are sent again where a round trip fits before they are due, and carry parity where it does not or where a
+//! repetition would too often be lost itself.
+
+use std::time::Duration;
+
+use super::history::News;
+use crate::params::{
+    FEEDBACK_INTERVAL, MAX_BUNDLE, MAX_PARITY, REPAIR_BUDGET, REPAIR_CLEAN, REPAIR_RESIDUAL, REPAIR_WORTH,
+};
+
+/// What the way's losses ask for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RepairPlan {
+    /// Share of packets lost, 0 to 1, smoothed: quick to rise, slow to fall.
+    share: f64,
+    /// Packets lost in a row, on average.
+    burst: f64,
+    rtt: Duration,
+}
+
+impl RepairPlan {
+    /// A way that loses nothing.
+    pub fn new() -> Self {
+        RepairPlan { share: 0.0, burst: 1.0, rtt: Duration::ZERO }
+    }
+
+    /// A report came.
+    pub fn handle_news(&mut self, news: &News, rtt: Duration) {
+        self.rtt = rtt;
+        let (lost, arrived) = (news.lost.len() as f64, news.arrived.len() as f64);
+        let total = lost + arrived;
+        if total == 0.0 {
+            return;
+        }
+        let share = lost / total;
+        // A report is about few packets: a rise is believed in an eighth of a second's worth, a fall in seconds.
+        let weight = (total * if share > self.share { 0.02 } else { 0.003 }).min(0.5);
+        self.share += (share - self.share) * weight;
+        if let Some(burst) = mean_burst(news) {
+            self.burst += (burst - self.burst) * 0.2;
+        }
+    }
+
+    /// The way is another one.
+    pub fn handle_switch(&mut self) {
+        *self = RepairPlan { rtt: self.rtt, ..RepairPlan::new() };
+    }
+
+    /// Share of packets lost, as the plan sees it.
+    pub fn share(&self) -> f64 {
+        self.share
+    }
+
+    /// How many of the sounds before it a sound carries.
+    pub fn sound_copies(&self) -> usize {
+        if self.share < REPAIR_CLEAN {
+            return 0;
+        }
+        // Each copy multiplies what stays lost by the share again; a burst takes that many copies with it.
+        let needed = REPAIR_RESIDUAL.ln() / self.share.clamp(REPAIR_CLEAN, 0.9).ln();
+        let copies = needed.ceil() - 1.0 + (self.burst - 1.0).round();
+        bounded(copies, 1, MAX_BUNDLE - 1)
+    }
+
+    /// Whether a lost packet is worth sending again: `due` is how long its frame may still take.
+    pub fn is_worth_repeating(&self, due: Duration) -> bool {
+        due > self.rtt / 2 + REPAIR_WORTH
+    }
+
+    /// How many parity packets a frame of `count` packets carries.
+    pub fn parity(&self, count: usize) -> usize {
+        let repeats = self.rtt + FEEDBACK_INTERVAL <= REPAIR_BUDGET;
+        let floor = if repeats { REPAIR_WORTH_SHARE } else { REPAIR_CLEAN };
+        if self.share < floor {
+            return 0;
+        }
+        // What a repetition will make good need not be made good at once.
+        let tolerated = if repeats { 0.1 } else { 0.01 };
+        let spread = (self.burst.max(1.0)).min(3.0);
+        (1..=MAX_PARITY).find(|parity| fails(count, *parity, self.share, spread) <= tolerated).unwrap_or(MAX_PARITY)
+    }
+}
+
+/// Loss from which parity is added even where repetitions fit.
+const REPAIR_WORTH_SHARE: f64 = 0.06;
+
+/// How likely more than `parity` of `count + parity` packets are lost, each with `share`, in bursts of `burst`.
+fn fails(count: usize, parity: usize, share: f64, burst: f64) -> f64 {
+    // Bursts of b make losses come in b-fold lumps: as many lumps as fit are counted.
+    let total = ((count + parity) as f64 / burst).ceil();
+    let allowed = (parity as f64 / burst).floor();
+    let mut term = (1.0 - share).powf(total);
+    let mut survives = term;
+    let mut lost = 0.0;
+    while lost < allowed {
+        term *= (total - lost) / (lost + 1.0) * share / (1.0 - share).max(0.01);
+        survives += term;
+        lost += 1.0;
+    }
+    1.0 - survives
+}
+
+fn bounded(value: f64, least: usize, most: usize) -> usize {
+    (least..=most).find(|candidate| *candidate as f64 >= value).unwrap_or(most)
+}
+
+/// Mean length of the runs of losses in a report, by when they were sent.
+fn mean_burst(news: &News) -> Option<f64> {
+    if news.lost.is_empty() {
+        return None;
+    }
+    let mut runs = 0.0;
+    let mut before = None;
+    for lost in &news.lost {
+        if before.is_none_or(|before| lost.sequence != before + 1) {
+            runs += 1.0;
+        }
+        before = Some(lost.sequence);
+    }
+    Some(news.lost.len() as f64 / runs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rate::history::{Arrival, Loss};
+    use crate::units::Time;
+
+    fn plan(lost_in_hundred: u64, burst: u64, rtt_ms: u64) -> RepairPlan {
+        let mut plan = RepairPlan::new();
+        for _ in 0..200 {
+            let lost = |sequence| Loss { sequence, sent: Time::ZERO, bytes: 1000, origin: None };
+            let sequences = (0..lost_in_hundred).map(|n| n / burst * 1000 + n % burst);
+            let arrival = Arrival { sent: Time::ZERO, arrived: Time::ZERO, bytes: 1000 };
+            let arrived = usize::try_from(100 - lost_in_hundred).unwrap();
+            let news = News { lost: sequences.map(lost).collect(), arrived: vec![arrival; arrived] };
+            plan.handle_news(&news, Duration::from_millis(rtt_ms));
+        }
+        plan
+    }
+
+    #[test]
+    fn nothing_is_added_on_a_clean_way() {
+        assert_eq!(plan(0, 1, 50).sound_copies(), 0);
+        assert_eq!(plan(0, 1, 300).parity(10), 0);
+    }
+
+    #[test]
+    fn sound_carries_more_copies_the_more_is_lost() {
+        assert_eq!(plan(2, 1, 50).sound_copies(), 1);
+        assert_eq!(plan(10, 1, 50).sound_copies(), 2);
+        assert_eq!(plan(20, 1, 50).sound_copies(), 3);
+        assert_eq!(plan(10, 5, 50).sound_copies(), 3);
+    }
+
+    #[test]
+    fn pictures_carry_parity_where_a_repetition_comes_too_late() {
+        assert_eq!(plan(2, 1, 50).parity(4), 0);
+        assert!(plan(5, 1, 300).parity(4) >= 1);
+        assert!(plan(20, 1, 300).parity(10) > plan(5, 1, 300).parity(10));
+    }
+
+    #[test]
+    fn heavy_loss_gets_both() {
+        assert!(plan(20, 1, 50).parity(4) >= 1);
+    }
+
+    #[test]
+    fn a_repetition_must_arrive_before_its_frame_is_due() {
+        let plan = plan(2, 1, 100);
+        assert!(plan.is_worth_repeating(Duration::from_millis(80)));
+        assert!(!plan.is_worth_repeating(Duration::from_millis(50)));
+    }
+
+    #[test]
+    fn the_chance_of_failure_is_the_binomial_one() {
+        let none = fails(4, 0, 0.1, 1.0);
+        assert!((none - (1.0 - 0.9_f64.powi(4))).abs() < 1e-9);
+        let one = fails(1, 1, 0.1, 1.0);
+        assert!((one - 0.01).abs() < 1e-9);
+    }
+}
