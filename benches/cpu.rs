@@ -5,6 +5,8 @@
 
 #[path = "support/media.rs"]
 mod media;
+#[path = "support/median.rs"]
+mod median;
 #[path = "support/rendezvous.rs"]
 mod rendezvous;
 #[path = "support/report.rs"]
@@ -22,8 +24,9 @@ use tokio::io::AsyncBufReadExt;
 use tokio::time::{Instant, sleep_until};
 
 use media::{Shot, shots};
+use median::median;
 use rendezvous::Rendezvous;
-use report::{Options, Report, median};
+use report::{Options, Report};
 use ways::{Receiver, Sender, Way};
 
 const WAYS: [(&str, Way); 4] = [

@@ -3,10 +3,14 @@
 //! From the first packet's sending to the whole frame in the application. All ways take turns within one run; sender,
 //! receiver and rendezvous have a thread each.
 
+#![expect(clippy::indexing_slicing, reason = "the arrays have the length of their list of contestants")]
+
 #[path = "support/forwarder.rs"]
 mod forwarder;
 #[path = "support/media.rs"]
 mod media;
+#[path = "support/median.rs"]
+mod median;
 #[path = "support/rendezvous.rs"]
 mod rendezvous;
 #[path = "support/report.rs"]
@@ -22,9 +26,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use forwarder::{Carried, forward};
 use media::{Stream, shots};
+use median::{median, quantile};
 use meipo::limits::Limits;
 use rendezvous::Rendezvous;
-use report::{Options, Report, median, quantile};
+use report::{Options, Report};
 use ways::{Receiver, Sender, Way};
 
 /// What is compared: a way, and for bare UDP whether a forwarder lies in it.

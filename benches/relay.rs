@@ -3,8 +3,12 @@
 //! One stream of 1150-byte packets, saturated in bursts that no buffer overflows: the next burst begins when the last has
 //! arrived or is lost. Each contestant runs on a thread of its own, whose CPU clock is read before and after.
 
+#![expect(clippy::indexing_slicing, reason = "the arrays have the length of their list of contestants")]
+
 #[path = "support/forwarder.rs"]
 mod forwarder;
+#[path = "support/median.rs"]
+mod median;
 #[path = "support/report.rs"]
 mod report;
 
@@ -27,7 +31,8 @@ use rustix::time::{ClockId, Timespec, clock_gettime};
 use tokio::sync::{mpsc as tokio_mpsc, watch};
 
 use forwarder::{Carried, forward};
-use report::{Options, Report, median};
+use median::median;
+use report::{Options, Report};
 
 fn main() {
     let options = Options::read();
