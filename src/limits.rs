@@ -23,10 +23,6 @@ pub struct Limits {
     pub peers_per_room: usize,
     /// Rooms at the same time.
     pub rooms: usize,
-    /// Longest name of a peer in bytes.
-    pub name_len: usize,
-    /// Longest control message in bytes.
-    pub control_message_len: usize,
     /// Control messages a second from one peer, on average.
     pub messages_per_second: u64,
     /// Control messages at once from one peer.
@@ -45,11 +41,6 @@ pub struct Limits {
     /// Bits a second of all relay sessions together.
     #[serde(rename = "relay_total_kbps", with = "kilobits")]
     pub relay_total_rate: Bitrate,
-    /// Bytes that may wait for one peer.
-    pub queue_len: usize,
-    /// How long they may wait.
-    #[serde(rename = "queue_ms", with = "millis")]
-    pub queue: Duration,
     /// How long a peer may take from the handshake to its first message.
     #[serde(rename = "hello_ms", with = "millis")]
     pub hello: Duration,
@@ -69,8 +60,6 @@ impl Default for Limits {
             peers_per_address: params::PEERS_PER_ADDRESS,
             peers_per_room: params::PEERS_PER_ROOM,
             rooms: params::ROOMS,
-            name_len: params::NAME_LEN,
-            control_message_len: params::CONTROL_MESSAGE_LEN,
             messages_per_second: params::MESSAGES_PER_SECOND,
             message_burst: params::MESSAGE_BURST,
             handshakes_per_minute: params::HANDSHAKES_PER_MINUTE,
@@ -79,8 +68,6 @@ impl Default for Limits {
             relay_sessions: params::RELAY_SESSIONS,
             relay_session_rate: params::RELAY_SESSION_RATE,
             relay_total_rate: params::RELAY_TOTAL_RATE,
-            queue_len: params::QUEUE_LEN,
-            queue: params::QUEUE,
             hello: params::HELLO,
             idle: params::IDLE,
             tunnels: params::TUNNELS,
@@ -100,8 +87,6 @@ impl Limits {
             ("peers_per_address", self.peers_per_address as u64, 1, 1_000_000),
             ("peers_per_room", self.peers_per_room as u64, 2, 1000),
             ("rooms", self.rooms as u64, 1, 1_000_000),
-            ("name_len", self.name_len as u64, 1, 256),
-            ("control_message_len", self.control_message_len as u64, 4096, 65_536),
             ("messages_per_second", self.messages_per_second, 1, 10_000),
             ("message_burst", self.message_burst, 5, 100_000),
             ("handshakes_per_minute", self.handshakes_per_minute, 1, 1_000_000),
@@ -110,8 +95,6 @@ impl Limits {
             ("relay_sessions", self.relay_sessions as u64, 0, 1_000_000),
             ("relay_session_kbps", kilobits::of(self.relay_session_rate), 64, 1_000_000),
             ("relay_total_kbps", kilobits::of(self.relay_total_rate), 64, 100_000_000),
-            ("queue_len", self.queue_len as u64, 4096, 16 << 20),
-            ("queue_ms", whole_millis(self.queue), 10, 10_000),
             ("hello_ms", whole_millis(self.hello), 100, 60_000),
             ("idle_ms", whole_millis(self.idle), 5_000, 600_000),
             ("tunnels", self.tunnels as u64, 0, 1_000_000),

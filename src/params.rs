@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::units::Bitrate;
 
-// ── Tracks ──────────────────────────────────────────────────────────────────────────────────────
+// ── Tracks ─────────────────────────────────────────────────────────────────────────────────────────
 
 /// Longest codec string in bytes: the longest in the WebCodecs registry, a full AV1 one, has 29.
 pub const MAX_CODEC_LEN: usize = 64;
@@ -15,7 +15,13 @@ pub const MAX_DESCRIPTION_LEN: usize = 4096;
 /// Longest side of a picture in pixels: 8K, and what a decoder is told to expect at most.
 pub const MAX_PICTURE_SIDE: u16 = 8192;
 
-// ── Control messages ────────────────────────────────────────────────────────────────────────────
+/// Tracks one peer may have: camera, microphone, screen and its sound, each in two sizes, twice over.
+pub const MAX_TRACKS: usize = 16;
+
+// ── Control messages ───────────────────────────────────────────────────────────────────────────────
+
+/// What both sides of a QUIC connection must speak; the number changes with the wire format.
+pub const ALPN: &[u8] = b"meipo/1";
 
 /// Longest control message in bytes. An introduction with every list full has about 1 KiB.
 pub const MAX_MESSAGE_LEN: usize = 16 * 1024;
@@ -29,17 +35,20 @@ pub const MAX_CANDIDATES: usize = 8;
 /// Most relays offered for one pair of peers.
 pub const MAX_RELAYS: usize = 4;
 
-// ── Frames and packets ──────────────────────────────────────────────────────────────────────────
+/// Bytes of control messages that may wait for a peer that does not read them: it is cut off then.
+pub const MAX_CONTROL_BACKLOG: usize = 256 * 1024;
 
-/// Most packets of one frame. With [`MAX_FRAME_LEN`] it bounds what a fragment bomb can take.
-pub const MAX_FRAME_PACKETS: usize = 512;
-
-/// Largest frame in bytes: a 1080p key frame at the best quality a call would use.
-pub const MAX_FRAME_LEN: usize = 512 * 1024;
+// ── Frames and packets ─────────────────────────────────────────────────────────────────────────────
 
 /// Bytes of a frame in one packet: with the packet's 24, the AEAD's and QUIC's about 45 and the relay's 8 bytes it fits in
 /// 1200, the least every QUIC path carries (RFC 9000 §14), so a change to a narrower path loses nothing.
 pub const PACKET_PAYLOAD: usize = 1100;
+
+/// Largest frame in bytes: a 1080p key frame at the best quality a call would use.
+pub const MAX_FRAME_LEN: usize = 512 * 1024;
+
+/// Most packets of one frame. With [`MAX_FRAME_LEN`] it bounds what a fragment bomb can take.
+pub const MAX_FRAME_PACKETS: usize = 512;
 
 /// Frames of one peer that may be incomplete at a time.
 pub const MAX_PARTIAL_FRAMES: usize = 8;
@@ -56,12 +65,13 @@ pub const MAX_WAITING_FRAMES: usize = 256;
 /// Delay of the jitter buffer for eyes and ears: covers what Wi-Fi does on most days.
 pub const PLAYOUT_DELAY: Duration = Duration::from_millis(80);
 
+/// A frame later than this means that the sender's clock stood still or jumped: time is counted anew from it.
+pub const PLAYOUT_REBASE: Duration = Duration::from_secs(1);
+
 /// How long a recorder awaits a missing frame.
 pub const RECORDING_PATIENCE: Duration = Duration::from_millis(600);
 
-/// A frame later than this means that the sender's clock stood still or jumped: time is counted anew from it.
-pub const PLAYOUT_REBASE: Duration = Duration::from_secs(1);
-// ── Trust and links ─────────────────────────────────────────────────────────────────────────────
+// ── Trust and links ────────────────────────────────────────────────────────────────────────────────
 
 /// Port of a rendezvous, UDP and TCP, when a link names none: the port of RTMP and RTMFP, which firewalls may know.
 pub const DEFAULT_PORT: u16 = 1935;
@@ -78,12 +88,56 @@ pub const SAFETY_NUMBER_GROUP: usize = 5;
 /// Rounds of hashing behind a safety number: some 15 ms here, and as much for every trial of a forger.
 pub const SAFETY_NUMBER_ROUNDS: u32 = 1 << 16;
 
-// ── STUN ────────────────────────────────────────────────────────────────────────────────────────
+/// Longest certificate in bytes that is even looked at: ours have about 195.
+pub const MAX_CERTIFICATE_LEN: usize = 1024;
+
+/// Longest file with a key in bytes that is even looked at: ours have about 120.
+pub const MAX_SECRET_FILE_LEN: u64 = 16 * 1024;
+
+// ── STUN ───────────────────────────────────────────────────────────────────────────────────────────
 
 /// Bytes of every STUN request of ours: as many as the longest response (IPv6, RFC 5780, with a MAC) has.
 pub const STUN_REQUEST_LEN: usize = 104;
 
-// ── Paths ───────────────────────────────────────────────────────────────────────────────────────
+/// Questions about our address to servers that do not answer.
+pub const DISCOVERY_ATTEMPTS: u32 = 4;
+
+/// Time between two such questions.
+pub const DISCOVERY_INTERVAL: Duration = Duration::from_millis(300);
+
+/// Distance of consecutive ports up to which a NAT is taken to count: others' connections use up some.
+pub const MAX_SEQUENTIAL_STEP: u8 = 8;
+
+// ── Relay ──────────────────────────────────────────────────────────────────────────────────────────
+
+/// Relay sessions at the same time: 1000 peers of whom each has eight relayed ways.
+pub const RELAY_SESSIONS: usize = 4000;
+
+/// What one relay session may carry, both directions together: two pictures at 1.5 Mbit/s, sound and parity.
+pub const RELAY_SESSION_RATE: Bitrate = Bitrate::from_kilobits(4_000);
+
+/// What all relay sessions together may carry: half of a gigabit line.
+pub const RELAY_TOTAL_RATE: Bitrate = Bitrate::from_kilobits(500_000);
+
+/// How long a session may run above its rate: two key frames.
+pub const RELAY_BURST: Duration = Duration::from_millis(250);
+
+/// How long a relay session lives without a packet: four of the peers' 15 s keep-alives.
+pub const RELAY_IDLE: Duration = Duration::from_secs(60);
+
+/// How long, at the least, the cookie of a challenge serves: several retransmissions over the slowest line.
+pub const RELAY_COOKIE_LIFE: Duration = Duration::from_secs(16);
+
+/// How long a relay token lets its bearer bind an address: as long as the longest call.
+pub const RELAY_TOKEN_LIFE_S: u64 = 24 * 3600;
+
+/// Requests to a relay that does not answer.
+pub const BIND_ATTEMPTS: u32 = 8;
+
+/// Time between two such requests.
+pub const BIND_INTERVAL: Duration = Duration::from_millis(250);
+
+// ── Paths ──────────────────────────────────────────────────────────────────────────────────────────
 
 /// Gaps between the probes of one candidate after there is reason to hope: five in all (a stranger names the address),
 /// spread so that both sides' probes overlap even if one heard of the other half a second later.
@@ -120,6 +174,12 @@ pub const DEAD_AFTER: Duration = Duration::from_millis(600);
 /// Round-trip time assumed of a relay path before its first probe is answered.
 pub const RELAY_RTT_GUESS: Duration = Duration::from_millis(300);
 
+/// How long ordinary probes have before guessing begins.
+pub const PUNCH_AFTER: Duration = Duration::from_secs(2);
+
+/// Time between two guesses: 125 a second are 130 kbit/s, for eight seconds.
+pub const PUNCH_INTERVAL: Duration = Duration::from_millis(8);
+
 /// Ports tried after the last known one of a sequential NAT: the other side's own probes use up some.
 pub const PREDICTED_PORTS: usize = 16;
 
@@ -129,13 +189,96 @@ pub const BIRTHDAY_SOCKETS: u16 = 256;
 /// Ports tried at a symmetric NAT.
 pub const BIRTHDAY_PORTS: usize = 1024;
 
-/// How long ordinary probes have before guessing begins.
-pub const PUNCH_AFTER: Duration = Duration::from_secs(2);
+/// How often the addresses of our interfaces are looked at.
+pub const ADDRESS_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Time between two guesses: 125 a second are 130 kbit/s, for eight seconds.
-pub const PUNCH_INTERVAL: Duration = Duration::from_millis(8);
+// ── The way to the rendezvous ──────────────────────────────────────────────────────────────────────
 
-// ── Sending ─────────────────────────────────────────────────────────────────────────────────────
+/// Waiting times before the rendezvous is tried again; the last one is repeated.
+pub const RENDEZVOUS_RETRY: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1)];
+
+/// Silence of the rendezvous after which it is asked, each second, whether it is still there.
+pub const RENDEZVOUS_QUIET: Duration = Duration::from_secs(4);
+
+/// How often a silent rendezvous is asked.
+pub const RENDEZVOUS_ASK: Duration = Duration::from_millis(500);
+
+/// Silence after which the rendezvous is asked by STUN whether UDP passes, and how often.
+pub const UPLINK_ASK: Duration = Duration::from_millis(400);
+
+/// Silence after which a tunnel is opened: three questions unanswered.
+pub const TUNNEL_AFTER: Duration = Duration::from_millis(1300);
+
+/// Time between two attempts to open a tunnel.
+pub const TUNNEL_RETRY: Duration = Duration::from_secs(3);
+
+/// How often UDP is asked again while the tunnel is in use.
+pub const UDP_RETRY: Duration = Duration::from_secs(10);
+
+// ── Tunnel ─────────────────────────────────────────────────────────────────────────────────────────
+
+/// What both sides of a tunnel speak: to whoever looks at the handshake it is a web server.
+pub const TUNNEL_ALPN: &[u8] = b"http/1.1";
+
+/// Where on the web server the tunnel is.
+pub const TUNNEL_PATH: &str = "/meipo";
+
+/// Longest datagram in a tunnel in bytes: none of ours is longer on Ethernet either.
+pub const TUNNEL_DATAGRAM_LEN: usize = 1500;
+
+/// How long a datagram may wait for the tunnel: older sound is not worth playing (ITU-T G.114).
+pub const TUNNEL_QUEUE: Duration = Duration::from_millis(150);
+
+/// Bytes that may wait for one tunnel: [`TUNNEL_QUEUE`] at 14 Mbit/s, and a bound on memory.
+pub const TUNNEL_QUEUE_LEN: usize = 256 * 1024;
+
+/// Bytes the kernel may hold that are not yet sent: what lies there cannot be dropped any more.
+pub const TUNNEL_UNSENT: u32 = 16 * 1024;
+
+/// Bytes of buffer for each direction of a tunnel: ten datagrams; thousands of tunnels must fit into memory.
+pub const TUNNEL_BUFFER_LEN: usize = 16 * 1024;
+
+/// How long a tunnel may take from the first TCP packet until it carries datagrams.
+pub const TUNNEL_HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// How long a tunnel lives without a datagram from the other side: twice the idle time of the QUIC inside.
+pub const TUNNEL_IDLE: Duration = Duration::from_secs(60);
+
+/// Received datagrams of all tunnels that may wait for the driver.
+pub const TUNNEL_BACKLOG: usize = 256;
+
+/// Longest HTTP request head in bytes: browsers with many cookies stay below.
+pub const HTTP_HEAD_LEN: usize = 4096;
+
+// ── QUIC ───────────────────────────────────────────────────────────────────────────────────────────
+
+/// Silence after which a connection is dead: what an address change, a lift or a tunnel on a train takes.
+pub const QUIC_IDLE: Duration = Duration::from_secs(30);
+
+/// How often an idle connection speaks.
+pub const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// Round-trip time assumed of a new connection: lost first packets are repeated after about twice of it.
+pub const QUIC_INITIAL_RTT: Duration = Duration::from_millis(150);
+
+/// Largest UDP payload on any path: Ethernet's 1500 less IPv6 and UDP, less the relay's header.
+pub const MAX_UDP_PAYLOAD: u16 = 1452 - 8;
+
+/// Packets by which others may overtake one before it counts as lost: a change of path reorders more than QUIC's 3 allow.
+pub const PACKET_THRESHOLD: u32 = 10;
+
+/// Datagrams handed to QUIC at a time: enough for one call to the kernel, little enough that what waits inside QUIC, behind
+/// the queue with its deadlines, is no queue of its own.
+pub const QUIC_DATAGRAM_BATCH: usize = 4;
+
+/// Bytes of datagrams QUIC may hold: a batch, with room to spare.
+pub const QUIC_DATAGRAM_BUFFER: usize = 16 * 1024;
+
+/// Bytes of one control stream that may be on their way.
+pub const CONTROL_STREAM_WINDOW: u32 = 64 * 1024;
+
+// ── Sending ────────────────────────────────────────────────────────────────────────────────────────
 
 /// Frames of one class that may wait for one peer: five seconds of sound, as long as any deadline.
 pub const MAX_QUEUED_FRAMES: usize = 256;
@@ -170,60 +313,17 @@ pub const SWITCH_BOOST: u64 = 64 * 1024;
 /// How long the extra bytes are allowed.
 pub const SWITCH_BOOST_TIME: Duration = Duration::from_millis(500);
 
-// ── Relay ───────────────────────────────────────────────────────────────────────────────────────
+// ── A node ─────────────────────────────────────────────────────────────────────────────────────────
 
-/// Relay sessions at the same time: 1000 peers of whom each has eight relayed ways.
-pub const RELAY_SESSIONS: usize = 4000;
+/// Members of one room a peer deals with: what a full mesh, where everybody sends to everybody, can bear and more.
+pub const MAX_ROOM_MEMBERS: usize = 32;
 
-/// What one relay session may carry, both directions together: two pictures at 1.5 Mbit/s, sound and parity.
-pub const RELAY_SESSION_RATE: Bitrate = Bitrate::from_kilobits(4_000);
+/// How long an attempt to reach the rendezvous, or a peer, may take. An attempt begun while the other side is down would
+/// otherwise wait longer and longer between its packets.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(2000);
 
-/// What all relay sessions together may carry: half of a gigabit line.
-pub const RELAY_TOTAL_RATE: Bitrate = Bitrate::from_kilobits(500_000);
-
-/// How long a session may run above its rate: two key frames.
-pub const RELAY_BURST: Duration = Duration::from_millis(250);
-
-/// How long a relay session lives without a packet: four of the peers' 15 s keep-alives.
-pub const RELAY_IDLE: Duration = Duration::from_secs(60);
-
-/// How long, at the least, the cookie of a challenge serves: several retransmissions over the slowest line.
-pub const RELAY_COOKIE_LIFE: Duration = Duration::from_secs(16);
-
-/// Bytes the kernel may hold for a relay in each direction: 30 ms at a gigabit a second.
-pub const RELAY_SOCKET_BUFFER: usize = 4 << 20;
-
-/// Bytes of a batch of datagrams: the most that one UDP message of the kernel holds.
-pub const UDP_BATCH_LEN: usize = 65_535;
-
-// ── Identity and TLS ────────────────────────────────────────────────────────────────────────────
-
-/// What both sides of a QUIC connection must speak; the number changes with the wire format.
-pub const ALPN: &[u8] = b"meipo/1";
-
-/// What both sides of a tunnel speak: to whoever looks at the handshake it is a web server.
-pub const TUNNEL_ALPN: &[u8] = b"http/1.1";
-
-/// Longest certificate in bytes that is even looked at: ours have about 195.
-pub const MAX_CERTIFICATE_LEN: usize = 1024;
-
-/// Longest key file in bytes that is even looked at: ours have about 120.
-pub const MAX_KEY_FILE_LEN: u64 = 16 * 1024;
-
-// ── A node ──────────────────────────────────────────────────────────────────────────────────────
-
-/// Tracks one peer may have: camera, microphone, screen and its sound, each in two sizes, twice over.
-pub const MAX_TRACKS: usize = 16;
-
-/// Span over which rates and loss are stated.
-pub const STATS_INTERVAL: Duration = Duration::from_secs(1);
-
-/// A picture this many times later than usual is a freeze, if it is also later by [`FREEZE_MARGIN`]
-/// (`freezeCount` of the WebRTC statistics).
-pub const FREEZE_FACTOR: u32 = 3;
-
-/// See [`FREEZE_FACTOR`].
-pub const FREEZE_MARGIN: Duration = Duration::from_millis(150);
+/// Waiting time before a lost peer that is still in the room is connected to again.
+pub const PEER_RETRY: Duration = Duration::from_millis(500);
 
 /// How often a receiver asks for a key frame while it lacks one.
 pub const KEY_FRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(300);
@@ -235,131 +335,24 @@ pub const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(500);
 /// a key frame.
 pub const CACHE_MAX_BYTES: usize = 1024 * 1024;
 
-/// Requests to a relay that does not answer.
-pub const BIND_ATTEMPTS: u32 = 8;
+/// Span over which rates and loss are stated.
+pub const STATS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Time between two such requests.
-pub const BIND_INTERVAL: Duration = Duration::from_millis(250);
+/// A picture this many times later than usual is a freeze, if it is also later by [`FREEZE_MARGIN`]
+/// (`freezeCount` of the WebRTC statistics).
+pub const FREEZE_FACTOR: u32 = 3;
 
-/// Questions about our address to servers that do not answer.
-pub const DISCOVERY_ATTEMPTS: u32 = 4;
+/// See [`FREEZE_FACTOR`].
+pub const FREEZE_MARGIN: Duration = Duration::from_millis(150);
 
-/// Time between two such questions.
-pub const DISCOVERY_INTERVAL: Duration = Duration::from_millis(300);
+/// Frames that may wait for the program that takes them; later ones are dropped until it does.
+pub const MAX_UNTAKEN_FRAMES: usize = 1024;
 
-/// Distance of consecutive ports up to which a NAT is taken to count: others' connections use up some.
-pub const MAX_SEQUENTIAL_STEP: u8 = 8;
+/// How long leaving may take: until what was published is on its way, at most.
+pub const LEAVE_TIMEOUT: Duration = Duration::from_millis(1000);
 
-/// Waiting times before the rendezvous is tried again; the last one is repeated.
-pub const RENDEZVOUS_RETRY: [Duration; 4] =
-    [Duration::ZERO, Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1)];
-
-/// How long an attempt to reach the rendezvous, or a peer, may take. An attempt begun while the other side is down would
-/// otherwise wait longer and longer between its packets.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(2000);
-
-/// Silence of the rendezvous after which it is asked, each second, whether it is still there.
-pub const RENDEZVOUS_QUIET: Duration = Duration::from_secs(4);
-
-/// How often a silent rendezvous is asked.
-pub const RENDEZVOUS_ASK: Duration = Duration::from_millis(500);
-
-/// Waiting time before a lost peer that is still in the room is connected to again.
-pub const PEER_RETRY: Duration = Duration::from_millis(500);
-
-/// Members of one room a peer deals with: what a full mesh, where everybody sends to everybody, can bear and more.
-pub const MAX_ROOM_MEMBERS: usize = 32;
-
-// ── The way to the rendezvous ───────────────────────────────────────────────────────────────────
-
-/// Silence after which the rendezvous is asked by STUN whether UDP passes, and how often.
-pub const UPLINK_ASK: Duration = Duration::from_millis(400);
-
-/// Silence after which a tunnel is opened: three questions unanswered.
-pub const TUNNEL_AFTER: Duration = Duration::from_millis(1300);
-
-/// Time between two attempts to open a tunnel.
-pub const TUNNEL_RETRY: Duration = Duration::from_secs(3);
-
-/// How often UDP is asked again while the tunnel is in use.
-pub const UDP_RETRY: Duration = Duration::from_secs(10);
-
-/// How long a relay token lets its bearer bind an address: as long as the longest call.
-pub const RELAY_TOKEN_LIFE_S: u64 = 24 * 3600;
-
-// ── QUIC ────────────────────────────────────────────────────────────────────────────────────────
-
-/// Silence after which a connection is dead: what an address change, a lift or a tunnel on a train takes.
-pub const QUIC_IDLE: Duration = Duration::from_secs(30);
-
-/// How often an idle connection speaks.
-pub const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(5);
-
-/// Round-trip time assumed of a new connection: lost first packets are repeated after about twice of it.
-pub const QUIC_INITIAL_RTT: Duration = Duration::from_millis(150);
-
-/// Largest UDP payload on any path: Ethernet's 1500 less IPv6 and UDP, less the relay's header.
-pub const MAX_UDP_PAYLOAD: u16 = 1452 - 8;
-
-/// Packets by which others may overtake one before it counts as lost: a change of path reorders more than QUIC's 3 allow.
-pub const PACKET_THRESHOLD: u32 = 10;
-
-/// Datagrams handed to QUIC at a time: enough for one call to the kernel, little enough that what waits inside QUIC, behind
-/// the queue with its deadlines, is no queue of its own.
-pub const QUIC_DATAGRAM_BATCH: usize = 4;
-
-/// Bytes of datagrams QUIC may hold: a batch, with room to spare.
-pub const QUIC_DATAGRAM_BUFFER: usize = 16 * 1024;
-
-/// Bytes of one control stream that may be on their way.
-pub const CONTROL_STREAM_WINDOW: u32 = 64 * 1024;
-
-/// Bytes of control messages that may wait for a peer that does not read them: it is cut off then.
-pub const MAX_CONTROL_BACKLOG: usize = 256 * 1024;
-
-/// Longest file with a key in bytes that is even looked at: ours have about 120.
-pub const MAX_SECRET_FILE_LEN: u64 = 16 * 1024;
-
-// ── Tunnel ──────────────────────────────────────────────────────────────────────────────────────
-
-/// Where on the web server the tunnel is.
-pub const TUNNEL_PATH: &str = "/meipo";
-
-/// Longest datagram in a tunnel in bytes: none of ours is longer on Ethernet either.
-pub const TUNNEL_DATAGRAM_LEN: usize = 1500;
-
-/// How long a datagram may wait for the tunnel: older sound is not worth playing (ITU-T G.114).
-pub const TUNNEL_QUEUE: Duration = Duration::from_millis(150);
-
-/// Bytes that may wait for one tunnel: [`TUNNEL_QUEUE`] at 14 Mbit/s, and a bound on memory.
-pub const TUNNEL_QUEUE_LEN: usize = 256 * 1024;
-
-/// Bytes the kernel may hold that are not yet sent: what lies there cannot be dropped any more.
-pub const TUNNEL_UNSENT: u32 = 16 * 1024;
-
-/// Bytes of buffer for each direction of a tunnel: ten datagrams; thousands of tunnels must fit into memory.
-pub const TUNNEL_BUFFER_LEN: usize = 16 * 1024;
-
-/// How long a tunnel may take from the first TCP packet until it carries datagrams.
-pub const TUNNEL_HANDSHAKE: Duration = Duration::from_secs(5);
-
-/// How long a tunnel lives without a datagram from the other side: twice the idle time of the QUIC inside.
-pub const TUNNEL_IDLE: Duration = Duration::from_secs(60);
-
-/// Tunnels at the same time: one for each peer of a full rendezvous.
-pub const TUNNELS: usize = 1000;
-
-/// Tunnels from one IPv4 address or one IPv6 /56: an office behind one NAT.
-pub const TUNNELS_PER_ADDRESS: usize = 8;
-
-/// Received datagrams of all tunnels that may wait for the driver.
-pub const TUNNEL_BACKLOG: usize = 256;
-
-/// Longest HTTP request head in bytes: browsers with many cookies stay below.
-pub const HTTP_HEAD_LEN: usize = 4096;
-
-// ── Limits of a rendezvous ──────────────────────────────────────────────────────────────────────
-// Defaults; an operator may change each of them.
+// ── Limits of a rendezvous ─────────────────────────────────────────────────────────────────────────
+// An operator may change those that `limits` names.
 
 /// Peers at the same time.
 pub const PEERS: usize = 1000;
@@ -372,12 +365,6 @@ pub const PEERS_PER_ROOM: usize = 32;
 
 /// Rooms at the same time: half as many as peers, since nobody talks alone.
 pub const ROOMS: usize = 500;
-
-/// Longest name of a peer in bytes: a line of text for people.
-pub const NAME_LEN: usize = 64;
-
-/// Longest control message in bytes: eight tracks with their descriptions.
-pub const CONTROL_MESSAGE_LEN: usize = 16 * 1024;
 
 /// Control messages a second from one peer, on average: a person who types, and the machine's own.
 pub const MESSAGES_PER_SECOND: u64 = 5;
@@ -394,11 +381,8 @@ pub const HANDSHAKES_UNPROVEN: usize = 64;
 /// Handshakes at the same time before newcomers are ignored.
 pub const HANDSHAKES: usize = 1024;
 
-/// Bytes that may wait for one peer, the oldest dropped first.
-pub const QUEUE_LEN: usize = 64 * 1024;
-
-/// How long they may wait.
-pub const QUEUE: Duration = Duration::from_millis(100);
+/// Addresses whose handshakes are counted at a time.
+pub const MAX_ADDRESS_BUCKETS: usize = 65_536;
 
 /// How long a peer may take from the handshake to its first message.
 pub const HELLO: Duration = Duration::from_secs(5);
@@ -406,28 +390,22 @@ pub const HELLO: Duration = Duration::from_secs(5);
 /// How long a peer lives without a packet from it.
 pub const IDLE: Duration = Duration::from_secs(30);
 
-/// Addresses whose handshakes are counted at a time.
-pub const MAX_ADDRESS_BUCKETS: usize = 65_536;
+/// Tunnels at the same time: one for each peer of a full rendezvous.
+pub const TUNNELS: usize = 1000;
 
-// ── Sockets ─────────────────────────────────────────────────────────────────────────────────────
+/// Tunnels from one IPv4 address or one IPv6 /56: an office behind one NAT.
+pub const TUNNELS_PER_ADDRESS: usize = 8;
+
+/// How long a rendezvous that was told to stop goes on relaying, so that peers can look for another way.
+pub const DRAIN_TIME: Duration = Duration::from_millis(1500);
+
+// ── Sockets ────────────────────────────────────────────────────────────────────────────────────────
 
 /// Bytes asked of the system for what has arrived and is not read yet, and for what is not sent yet.
 pub const SOCKET_BUFFER: usize = 2 * 1024 * 1024;
 
 /// Batches taken with one call to the kernel: each can hold 64 KiB of coalesced datagrams.
 pub const UDP_BATCH: usize = 8;
-
-/// How often the addresses of our interfaces are looked at.
-pub const ADDRESS_INTERVAL: Duration = Duration::from_secs(2);
-
-/// Frames that may wait for the program that takes them; later ones are dropped until it does.
-pub const MAX_UNTAKEN_FRAMES: usize = 1024;
-
-/// How long leaving may take: until what was published is on its way, at most.
-pub const LEAVE_TIMEOUT: Duration = Duration::from_millis(1000);
-
-/// How long a rendezvous that was told to stop goes on relaying, so that peers can look for another way.
-pub const DRAIN_TIME: Duration = Duration::from_millis(1500);
 
 // ── The doctor ──────────────────────────────────────────────────────────────────────────────────
 

@@ -1,6 +1,6 @@
 //! The relay: carries what two peers say to each other without reading it, and nothing else.
 //!
-//! Datagrams go in with the address they came from, a [`Verdict`] comes out. A packet passes only between the two
+//! Datagrams go in with the address they came from, [`Verdict`]s come out. A packet passes only between the two
 //! addresses of one session, and an address enters a session only after it has shown that it receives what is sent to
 //! it. Until then the relay keeps no state, and it never says more than it was told.
 
@@ -38,15 +38,13 @@ impl Default for RelayLimits {
 /// What is to be done with a datagram.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Verdict {
-    /// Send the datagram, or the whole batch, as it is.
+    /// Send the run as it is.
     Forward {
         /// The other side of its session.
         to: SocketAddr,
     },
     /// Send these bytes instead.
     Answer(Vec<u8>, SocketAddr),
-    /// The batch mixes sessions: hand over each of its [`runs`] by itself.
-    Split,
     /// Nothing; it has been counted.
     Drop(DropReason),
 }
@@ -162,26 +160,19 @@ impl Relay {
     }
 
     /// Decides about one datagram, or about a batch of equal ones of `segment` bytes of which the last may be shorter.
-    pub fn handle_datagram(
+    /// `act` is called with each of its [`runs`]: a batch of one session is a single run.
+    pub fn handle_batch(
         &mut self,
         now: Time,
         now_unix_s: u64,
         from: SocketAddr,
-        bytes: &[u8],
+        batch: &[u8],
         segment: usize,
-    ) -> Verdict {
-        if runs(bytes, segment).nth(1).is_some() {
-            return Verdict::Split;
+        mut act: impl FnMut(&[u8], Verdict),
+    ) {
+        for run in runs(batch, segment) {
+            act(run, self.handle_run(now, now_unix_s, from, run, segment));
         }
-        let verdict = match Header::split(bytes) {
-            Some((header, _)) if header.kind == Kind::Data => self.forward(now, header.session, from, bytes, segment),
-            Some(_) => self.answer(now, now_unix_s, from, bytes),
-            None => Err(DropReason::Malformed),
-        };
-        verdict.unwrap_or_else(|reason| {
-            *self.stats.drops.entry(reason).or_default() += 1;
-            Verdict::Drop(reason)
-        })
     }
 
     /// Forgets sessions that were idle for too long.
@@ -204,6 +195,18 @@ impl Relay {
     /// What was carried, answered and dropped so far.
     pub fn stats(&self) -> &RelayStats {
         &self.stats
+    }
+
+    fn handle_run(&mut self, now: Time, now_unix_s: u64, from: SocketAddr, run: &[u8], segment: usize) -> Verdict {
+        let verdict = match Header::split(run) {
+            Some((header, _)) if header.kind == Kind::Data => self.forward(now, header.session, from, run, segment),
+            Some(_) => self.answer(now, now_unix_s, from, run),
+            None => Err(DropReason::Malformed),
+        };
+        verdict.unwrap_or_else(|reason| {
+            *self.stats.drops.entry(reason).or_default() += 1;
+            Verdict::Drop(reason)
+        })
     }
 
     fn forward(
@@ -423,19 +426,16 @@ mod tests {
     fn a_batch_of_one_session_is_forwarded_whole() {
         let mut relay = open();
         let batch = [data(SESSION, 1000), data(SESSION, 1000), data(SESSION, 400)].concat();
-        let verdict = relay.machine.handle_datagram(Time::ZERO, UNIX_NOW, ALICE, &batch, 1000);
-        assert_eq!(verdict, Verdict::Forward { to: BOB });
+        assert_eq!(relay.send_batch(ALICE, &batch, 1000), [Verdict::Forward { to: BOB }]);
         let stats = relay.machine.stats();
         assert_eq!((stats.packets, stats.bytes, stats.batches), (3, 2400, 1));
     }
 
     #[test]
-    fn a_batch_of_two_sessions_is_handed_back() {
+    fn each_session_of_a_batch_is_decided_about_by_itself() {
         let mut relay = open();
         let batch = [data(SESSION, 1000), data(SessionId(8), 1000)].concat();
-        let verdict = relay.machine.handle_datagram(Time::ZERO, UNIX_NOW, ALICE, &batch, 1000);
-        assert_eq!(verdict, Verdict::Split);
-        let verdicts: Vec<Verdict> = runs(&batch, 1000).map(|run| relay.send(ALICE, run)).collect();
+        let verdicts = relay.send_batch(ALICE, &batch, 1000);
         assert_eq!(verdicts, [Verdict::Forward { to: BOB }, Verdict::Drop(DropReason::NoSession)]);
     }
 
@@ -509,8 +509,7 @@ mod tests {
         ) {
             let mut relay = open();
             let bytes = [&[kind, 0, 0, 0][..], &session.to_be_bytes(), &rest].concat();
-            for run in runs(&bytes, segment) {
-                let verdict = relay.machine.handle_datagram(Time::ZERO, UNIX_NOW, MALLORY, run, segment);
+            for verdict in relay.send_batch(MALLORY, &bytes, segment) {
                 prop_assert!(matches!(verdict, Verdict::Drop(_)), "{:?}", verdict);
             }
         }
@@ -559,7 +558,13 @@ mod tests {
         }
 
         fn send(&mut self, from: SocketAddr, bytes: &[u8]) -> Verdict {
-            self.machine.handle_datagram(self.now, UNIX_NOW, from, bytes, bytes.len())
+            self.send_batch(from, bytes, bytes.len()).pop().unwrap_or(Verdict::Drop(DropReason::Malformed))
+        }
+
+        fn send_batch(&mut self, from: SocketAddr, batch: &[u8], segment: usize) -> Vec<Verdict> {
+            let mut verdicts = Vec::new();
+            self.machine.handle_batch(self.now, UNIX_NOW, from, batch, segment, |_, verdict| verdicts.push(verdict));
+            verdicts
         }
 
         fn challenge(&mut self, from: SocketAddr, side: Side) -> Cookie {

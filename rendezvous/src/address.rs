@@ -1,7 +1,7 @@
 //! Addresses as people write them.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, UdpSocket};
 use std::str::FromStr;
 
 use anyhow::{Context, bail};
@@ -90,12 +90,6 @@ fn own_ip_towards(from: &str, to: &str) -> Option<IpAddr> {
     (!ip.is_unspecified()).then_some(ip)
 }
 
-/// Where to listen when `listen` is not possible because the machine has no IPv6.
-pub fn ipv4_instead(listen: SocketAddr) -> Option<SocketAddr> {
-    let is_any_v6 = listen.is_ipv6() && listen.ip().is_unspecified();
-    is_any_v6.then(|| SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), listen.port()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,13 +115,6 @@ mod tests {
             let error = text.parse::<HostPort>().unwrap_err();
             assert!(format!("{error:#}").contains(text), "{error:#}");
         }
-    }
-
-    #[test]
-    fn only_all_of_ipv6_falls_back_to_all_of_ipv4() {
-        assert_eq!(ipv4_instead("[::]:7000".parse().unwrap()), Some("0.0.0.0:7000".parse().unwrap()));
-        assert_eq!(ipv4_instead("[::1]:7000".parse().unwrap()), None);
-        assert_eq!(ipv4_instead("127.0.0.1:7000".parse().unwrap()), None);
     }
 
     #[test]

@@ -2,11 +2,9 @@
 
 use std::future::pending;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
-use meipo::net::clock::unix_micros_now;
 use meipo::net::relay_server::{RelayReport, RelayServer};
 use meipo::relay::Relay;
 use meipo::wire::relay::RelayKey;
@@ -14,7 +12,6 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::info;
 
-use crate::address::ipv4_instead;
 use crate::config::Config;
 use crate::metrics::{Snapshot, serve};
 use crate::signals::stops;
@@ -32,7 +29,7 @@ pub async fn run(config: Config, key: RelayKey) -> anyhow::Result<()> {
         None => None,
     };
     let mut stop = stops().context("cannot listen for signals")?;
-    info!(listen = %server.local_addr()?, "relay runs");
+    info!(listen = %server.local_address()?, "relay runs");
     let reports = server.reports();
     tokio::select! {
         () = server.run() => Ok(()),
@@ -41,18 +38,10 @@ pub async fn run(config: Config, key: RelayKey) -> anyhow::Result<()> {
     }
 }
 
-/// All of IPv4 where all of IPv6 was asked for on a system without it.
 fn bind(config: &Config, key: &RelayKey) -> anyhow::Result<RelayServer> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).context("the system gives no randomness")?;
-    let open = |listen: SocketAddr| {
-        RelayServer::bind(listen, Relay::new(key.clone(), config.limits.relay(), seed), unix_micros_now() / 1_000_000)
-    };
-    let server = open(config.listen).or_else(|error| match ipv4_instead(config.listen) {
-        Some(listen) if error.kind() != io::ErrorKind::AddrInUse => open(listen),
-        _ => Err(error),
-    });
-    Ok(server?)
+    Ok(RelayServer::bind(config.listen, Relay::new(key.clone(), config.limits.relay(), seed))?)
 }
 
 async fn serve_metrics(listener: Option<TcpListener>, reports: watch::Receiver<RelayReport>) -> io::Result<()> {

@@ -162,15 +162,9 @@ impl RendezvousMachine {
         mut forward: impl FnMut(&[u8], SocketAddr),
     ) {
         let (port, address) = (from.0, canonical(from.1));
-        let segment = if segment == 0 { batch.len().max(1) } else { segment };
-        match batch.first() {
-            Some(0x10..=0x13) if port == Port::Main => self.relay(address, batch, segment, now, &mut forward),
-            Some(_) => {
-                for datagram in batch.chunks(segment) {
-                    self.handle_datagram(port, address, ecn, datagram, now, &mut forward);
-                }
-            }
-            None => {}
+        // A peer's relayed packets, its control connection and its questions come from one address, so in one batch.
+        for run in runs(batch, segment) {
+            self.handle_run(port, address, ecn, run, segment, now, &mut forward);
         }
         self.settle(now);
     }
@@ -221,25 +215,28 @@ impl RendezvousMachine {
         }
     }
 
-    fn handle_datagram(
+    /// Takes one datagram, or several of one relay session.
+    #[expect(clippy::too_many_arguments, reason = "what a datagram comes with is handed through as it is")]
+    fn handle_run(
         &mut self,
         port: Port,
         from: SocketAddr,
         ecn: Option<EcnCodepoint>,
-        datagram: &[u8],
+        run: &[u8],
+        segment: usize,
         now: Time,
         forward: &mut impl FnMut(&[u8], SocketAddr),
     ) {
-        match datagram.first() {
-            Some(0..=3) if stun::is_stun(datagram) => self.answer_stun(port, from, datagram),
-            Some(0x10..=0x13) if port == Port::Main => self.relay(from, datagram, datagram.len(), now, forward),
+        match run.first() {
+            Some(0..=3) if stun::is_stun(run) => self.answer_stun(port, from, run),
+            Some(0x10..=0x13) if port == Port::Main => self.relay(from, run, segment, now, forward),
             Some(0x40..=0x7f | 0xc0..=0xff) if port == Port::Main => {
                 let (limits, handshakes, counts) = (&self.limits, &mut self.handshakes, &mut self.counts);
                 let admit = |remote: SocketAddr, is_validated: bool, handshaking: usize| {
                     let is_validated = is_validated || Synthetic::of(remote).is_some();
                     admit(remote, is_validated, handshaking, limits, handshakes, counts, now)
                 };
-                self.quic.handle_datagram(from, ecn, BytesMut::from(datagram), now, admit);
+                self.quic.handle_datagram(from, ecn, BytesMut::from(run), now, admit);
             }
             _ => {}
         }
@@ -253,19 +250,13 @@ impl RendezvousMachine {
         now: Time,
         forward: &mut impl FnMut(&[u8], SocketAddr),
     ) {
-        let Some(relay) = &mut self.relay else { return };
+        let (Some(relay), answers) = (&mut self.relay, &mut self.answers) else { return };
         let unix = self.clock.unix_micros(now) / 1_000_000;
-        match relay.handle_datagram(now, unix, from, batch, segment) {
-            Verdict::Forward { to } => forward(batch, to),
-            Verdict::Answer(bytes, to) => self.answers.push_back((Port::Main, to, bytes)),
-            Verdict::Split => {
-                let alone: Vec<&[u8]> = runs(batch, segment).collect();
-                for run in alone {
-                    self.relay(from, run, segment, now, forward);
-                }
-            }
+        relay.handle_batch(now, unix, from, batch, segment, |run, verdict| match verdict {
+            Verdict::Forward { to } => forward(run, to),
+            Verdict::Answer(bytes, to) => answers.push_back((Port::Main, to, bytes)),
             Verdict::Drop(reason) => tracing::trace!(reason = reason.as_str(), "relay packet dropped"),
-        }
+        });
     }
 
     /// Says where a request came from; from the other socket if it asks so (RFC 5780 §4.4).
@@ -394,4 +385,47 @@ fn block_of(ip: IpAddr) -> IpAddr {
         }
         IpAddr::V6(_) => ip,
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::STUN_REQUEST_LEN;
+    use crate::units::SessionId;
+    use crate::wire::relay::{Header, Side};
+    use crate::wire::stun::TransactionId;
+
+    #[test]
+    fn a_question_behind_a_relayed_packet_in_one_batch_is_answered() {
+        let mut rendezvous = rendezvous();
+        let relay = rendezvous.relay.as_mut().unwrap();
+        relay.bind(SESSION, Side::First, ALICE, Time::ZERO).unwrap();
+        relay.bind(SESSION, Side::Second, BOB, Time::ZERO).unwrap();
+        let mut data = Header::data(SESSION, 0).to_bytes().to_vec();
+        data.resize(STUN_REQUEST_LEN, 0xee);
+        let question = stun::encode_request(TransactionId([1; 12]), None, ChangeRequest::None);
+        let batch = [&data[..], &question].concat();
+        let mut forwarded = Vec::new();
+        let forward = |bytes: &[u8], to| forwarded.push((bytes.to_vec(), to));
+        rendezvous.handle_batch((Port::Main, ALICE), None, &batch, STUN_REQUEST_LEN, Time::ZERO, forward);
+        assert_eq!(forwarded, [(data, BOB)]);
+        let answer = rendezvous.poll_transmit(&mut Vec::new(), 1, Time::ZERO);
+        assert_eq!(answer.map(|answer| answer.to), Some(ALICE));
+    }
+
+    fn rendezvous() -> RendezvousMachine {
+        let config = RendezvousMachineConfig {
+            identity: Arc::new(Identity::generate().unwrap()),
+            limits: Limits::default(),
+            relays: Vec::new(),
+            is_relay: true,
+            stun_alternate: None,
+            seed: [7; 32],
+        };
+        RendezvousMachine::new(config, Clock::start())
+    }
+
+    const SESSION: SessionId = SessionId(7);
+    const ALICE: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 1000);
+    const BOB: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2)), 2000);
 }

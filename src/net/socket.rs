@@ -140,13 +140,16 @@ impl Socket {
             self.unsent.fetch_add(1, Ordering::Relaxed);
             return;
         };
-        let segment_size = segment.filter(|segment| *segment < bytes.len());
-        let ecn = ecn.map(to_udp);
-        let transmit = Transmit { destination, ecn, contents: bytes, segment_size, src_ip: None };
-        let send = || self.state.try_send((&self.io).into(), &transmit);
-        if let Err(error) = self.io.try_io(Interest::WRITABLE, send) {
-            tracing::trace!(%error, len = bytes.len(), "datagrams not sent");
-            self.unsent.fetch_add(1, Ordering::Relaxed);
+        let segment = segment.unwrap_or(bytes.len()).max(1);
+        for piece in bytes.chunks(segment.saturating_mul(self.max_segments())) {
+            let segment_size = (piece.len() > segment).then_some(segment);
+            let ecn = ecn.map(to_udp);
+            let transmit = Transmit { destination, ecn, contents: piece, segment_size, src_ip: None };
+            // Past tokio, which holds a new socket for unwritable until it has polled it: nothing ever waits to write.
+            if let Err(error) = self.state.try_send((&self.io).into(), &transmit) {
+                tracing::trace!(%error, len = piece.len(), "datagrams not sent");
+                self.unsent.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 

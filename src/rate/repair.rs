@@ -80,7 +80,7 @@ impl RepairPlan {
         }
         // What a repetition will make good need not be made good at once.
         let tolerated = if repeats { 0.1 } else { 0.01 };
-        let spread = (self.burst.max(1.0)).min(3.0);
+        let spread = self.burst.clamp(1.0, 3.0);
         (1..=MAX_PARITY).find(|parity| fails(count, *parity, self.share, spread) <= tolerated).unwrap_or(MAX_PARITY)
     }
 }

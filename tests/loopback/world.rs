@@ -123,10 +123,7 @@ impl Peer {
 
     /// Takes frames until `count` have come since the beginning.
     pub(crate) async fn frames(&mut self, count: usize) -> Vec<Frame> {
-        let frame = |event: &Event| match event {
-            Event::Frame { frame, .. } => Some(frame.clone()),
-            _ => None,
-        };
+        let frame = |event: &Event| if let Event::Frame { frame, .. } = event { Some(frame.clone()) } else { None };
         while self.seen.iter().filter_map(frame).count() < count {
             self.wait_next("frame", frame).await;
         }
