@@ -95,6 +95,16 @@ pub const PROBE_BURST: [Duration; 5] = [
     Duration::from_millis(700),
 ];
 
+/// Probes of one agent at once to addresses that have proven nothing: five for each of eight candidates, and as many again
+/// when the network under either side changes. A stranger named those addresses.
+pub const PROBES_UNPROVEN: u64 = 80;
+
+/// How many more such probes a second may follow: what a peer that keeps naming addresses can make each other send.
+pub const PROBES_UNPROVEN_PER_SECOND: u64 = 2;
+
+/// How long a probe waits that would be one too many.
+pub const PROBE_POSTPONED: Duration = Duration::from_millis(500);
+
 /// How often a proven but idle path is probed: half of the 30 s after which careless NATs forget it (RFC 4787 REQ-5 asks
 /// for two minutes).
 pub const PROBE_IDLE: Duration = Duration::from_secs(15);
@@ -131,6 +141,12 @@ pub const BIRTHDAY_PORTS: usize = 1024;
 
 /// How long ordinary probes have before guessing begins.
 pub const PUNCH_AFTER: Duration = Duration::from_secs(2);
+
+/// How long further sockets stay open for the other side's guesses: its patience, its 1024 guesses, and a round trip.
+pub const PUNCH_LISTEN: Duration = Duration::from_secs(14);
+
+/// Time between two lotteries against one peer: one costs the other side's network a thousand packets.
+pub const PUNCH_REST: Duration = Duration::from_secs(60);
 
 /// Time between two guesses: 125 a second are 130 kbit/s, for eight seconds.
 pub const PUNCH_INTERVAL: Duration = Duration::from_millis(8);

@@ -6,5 +6,8 @@ mod call;
 mod links;
 mod meeting;
 mod nat_table;
+mod outages;
 mod ping;
+mod rebinding;
+mod switching;
 mod world;

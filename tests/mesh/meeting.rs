@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use meipo::node::Event;
 use meipo::path::{PathKind, Policy};
 
 use crate::call::{Call, ORDERED, millis, secs};
 use crate::world::link::Link;
-use crate::world::nat::NatKind;
+use crate::world::nat::{NatKind, UdpPolicy};
 use crate::world::rendezvous::Rendezvous;
 use crate::world::{Family, INTERNET, seeds};
 
@@ -65,8 +66,151 @@ fn the_first_frame_comes_within_five_round_trips_to_the_rendezvous() {
         call.enter(bob);
         call.world.run(secs(2));
         let first = call.pictures(bob, alice).first().unwrap().at.since(joined);
-        println!("seed {seed}: first picture after {first:?}, {:.2} round trips", first.as_secs_f64() / 0.05);
         assert!(first <= round_trip * 5 + millis(40), "seed {seed}: {first:?}");
+    }
+}
+
+#[test]
+fn a_random_symmetric_nat_is_opened_by_lot_within_half_a_minute() {
+    for seed in seeds(6) {
+        for (first, second) in [
+            (NatKind::symmetric_random(), NatKind::port_restricted()),
+            (NatKind::port_changed(), NatKind::symmetric_random()),
+            (NatKind::symmetric_by_address(), NatKind::port_restricted()),
+        ] {
+            let (mut call, alice, bob) = pair(seed, &first, &second);
+            let direct = call.settles(alice, bob, PathKind::Direct, secs(30));
+            let took = call.world.now();
+            assert!(direct, "seed {seed}: {first:?} × {second:?}");
+            call.world.run(secs(5));
+            assert!(call.gaps(alice, bob, took) < millis(250), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn where_udp_is_blocked_media_goes_through_the_tunnel() {
+    for seed in seeds(5) {
+        for (first, second) in [
+            (NatKind::udp_blocked(), NatKind::port_restricted()),
+            (NatKind::full_cone(), NatKind::udp_blocked()),
+            (NatKind::udp_blocked(), NatKind::udp_blocked()),
+        ] {
+            let (mut call, alice, bob) = pair(seed, &first, &second);
+            assert!(call.meet(alice, bob, secs(8)), "seed {seed}");
+            for (peer, other, nat) in [(alice, bob, first), (bob, alice, second)] {
+                let is_blocked = nat.udp == UdpPolicy::Blocked;
+                let expected = if is_blocked { PathKind::Tunnelled } else { PathKind::Relayed };
+                assert_eq!(call.path(peer, other), Some(expected), "seed {seed}");
+            }
+            let since = call.world.now();
+            call.world.run(secs(30));
+            assert!(call.gaps(alice, bob, since) < millis(500), "seed {seed}: {:?}", call.gaps(alice, bob, since));
+        }
+    }
+}
+
+#[test]
+fn ipv6_needs_no_translation() {
+    for seed in seeds(3) {
+        let mut call = Call::new(seed);
+        let [home, office] = [0; 2].map(|_| call.world.nat(INTERNET, NatKind::symmetric_random()));
+        let [config, other] = ["alice", "bob"].map(|name| call.config(name));
+        let alice = call.join_as(config, home, Family::Both);
+        let bob = call.join_as(other, office, Family::Both);
+        assert!(call.settles(alice, bob, PathKind::Direct, secs(3)), "seed {seed}");
+        let (bob_id, now) = (call.id(bob), call.world.now());
+        let stats = call.with_peer(alice, |peer, _| peer.stats(now));
+        assert_eq!(stats[&bob_id].is_ipv6, Some(true), "seed {seed}");
+    }
+}
+
+#[test]
+fn peers_with_ipv6_only_reach_a_rendezvous_and_each_other() {
+    for seed in seeds(3) {
+        let mut call = Call::new(seed);
+        let [home, office] = [0; 2].map(|_| call.world.nat(INTERNET, NatKind::port_restricted()));
+        let configs = ["alice", "bob"].map(|name| {
+            let mut config = call.config(name);
+            config.rendezvous = Rendezvous::address_v6();
+            config
+        });
+        let [alice, bob] = configs.map(|config| {
+            let network = if config.name == "alice" { home } else { office };
+            call.join_as(config, network, Family::V6)
+        });
+        assert!(call.settles(alice, bob, PathKind::Direct, secs(3)), "seed {seed}");
+    }
+}
+
+#[test]
+fn two_behind_one_nat_go_by_their_private_addresses() {
+    for seed in seeds(3) {
+        let mut call = Call::new(seed);
+        let home = call.world.nat(INTERNET, NatKind::symmetric_random());
+        let [alice, bob] = ["alice", "bob"].map(|name| call.join(name, home));
+        assert!(call.settles(alice, bob, PathKind::Direct, secs(3)), "seed {seed}");
+        let private = call.world.address(bob);
+        let direct = |event: &Event| matches!(event, Event::Path { remote: Some(remote), .. } if *remote == private);
+        assert!(call.count(alice, direct) > 0, "seed {seed}: {:?}", call.events(alice));
+    }
+}
+
+#[test]
+fn two_behind_two_nats_in_a_row_meet() {
+    for seed in seeds(3) {
+        let mut call = Call::new(seed);
+        let carrier = call.world.carrier(NatKind::port_changed());
+        let home = call.world.nat(carrier, NatKind::port_restricted());
+        let office = call.world.nat(INTERNET, NatKind::port_restricted());
+        let [alice, bob] = [("alice", home), ("bob", office)].map(|(name, network)| call.join(name, network));
+        assert!(call.settles(alice, bob, PathKind::Direct, secs(3)), "seed {seed}");
+    }
+}
+
+#[test]
+fn who_wants_relays_only_never_shows_an_address_nor_uses_one() {
+    for seed in seeds(5) {
+        for who in [[Policy::RelayOnly, Policy::Any], [Policy::Any, Policy::RelayOnly], [Policy::RelayOnly; 2]] {
+            let mut call = Call::new(seed);
+            let hosts = who.map(|policy| {
+                let mut config = call.config("peer");
+                config.policy = policy;
+                let network = call.world.nat(INTERNET, NatKind::full_cone());
+                call.join_as(config, network, Family::Both)
+            });
+            let [alice, bob] = hosts;
+            assert!(call.meet(alice, bob, secs(3)), "seed {seed}");
+            call.world.run(secs(20));
+            assert_eq!(call.paths(alice, bob), [Some(PathKind::Relayed); 2]);
+            // Through a full cone everything sent to the outer address would have been delivered.
+            let direct = call.world.delivered(alice, bob).packets + call.world.delivered(bob, alice).packets;
+            assert_eq!(direct, 0, "seed {seed}");
+            let addresses = [alice, bob].map(|host| call.world.addresses(host)).concat();
+            let inner: u64 = addresses.iter().map(|address| call.world.sent_to(address.ip()).packets).sum();
+            assert_eq!(inner, 0, "seed {seed}: something was sent to {addresses:?}");
+        }
+    }
+}
+
+#[test]
+fn who_wants_direct_paths_only_never_uses_the_relay() {
+    for seed in seeds(3) {
+        let mut call = Call::new(seed);
+        let [home, office] = [0; 2].map(|_| call.world.nat(INTERNET, NatKind::port_restricted()));
+        let configs = ["alice", "bob"].map(|name| {
+            let mut config = call.config(name);
+            config.policy = Policy::DirectOnly;
+            config
+        });
+        let [alice, bob] = configs.map(|config| {
+            let network = if config.name == "alice" { home } else { office };
+            call.join_as(config, network, Family::V4)
+        });
+        assert!(call.meet(alice, bob, secs(3)), "seed {seed}");
+        call.world.run(secs(5));
+        let relayed = call.world.with_host(call.rendezvous, |it: &mut Rendezvous| it.stats().relay.packets);
+        assert_eq!(relayed, 0, "seed {seed}");
     }
 }
 
@@ -103,9 +247,4 @@ fn best(first: &str, second: &str) -> PathKind {
         return PathKind::Direct;
     }
     PathKind::Relayed
-}
-
-#[expect(dead_code, reason = "used by the tests to come")]
-fn unused() -> (Policy, std::net::SocketAddr) {
-    (Policy::Any, Rendezvous::address_v6())
 }

@@ -241,6 +241,12 @@ impl World {
         }
     }
 
+    /// Shapes what passes from one host to another, on top of their own links.
+    pub(crate) fn one_way(&mut self, from: HostId, to: HostId, link: &Link) {
+        let carrier = Carrier::new(link.clone(), self.rng.next_u64());
+        self.pairs.insert((from, to), carrier);
+    }
+
     /// Lets `act` use the machine of a host, then sends what it has to send.
     ///
     /// Panics when the host has crashed or its machine is no `T`.

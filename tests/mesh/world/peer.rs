@@ -229,6 +229,10 @@ impl Peer {
 impl Host for Peer {
     fn handle_datagram(&mut self, now: Time, socket: u16, from: SocketAddr, bytes: &[u8]) {
         if socket != TUNNEL {
+            // A further socket that is of no more use is closed.
+            if socket > 0 && !self.machine.node().uses_socket(SocketIndex(socket)) {
+                return;
+            }
             let place = Place::Udp(SocketIndex(socket), from);
             self.machine.handle_datagram(place, None, BytesMut::from(bytes), now);
         } else if !self.handle_tunnel(bytes, now) && self.has_tunnel {
