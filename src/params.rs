@@ -149,6 +149,16 @@ pub const PROBE_BURST: [Duration; 5] = [
     Duration::from_millis(700),
 ];
 
+/// Probes of one agent at once to addresses that have proven nothing: five for each of eight candidates, and as many again
+/// when the network under either side changes. A stranger named those addresses.
+pub const PROBES_UNPROVEN: u64 = 80;
+
+/// How many more such probes a second may follow: what a peer that keeps naming addresses can make each other send.
+pub const PROBES_UNPROVEN_PER_SECOND: u64 = 2;
+
+/// How long a probe waits that would be one too many.
+pub const PROBE_POSTPONED: Duration = Duration::from_millis(500);
+
 /// How often a proven but idle path is probed: half of the 30 s after which careless NATs forget it (RFC 4787 REQ-5 asks
 /// for two minutes).
 pub const PROBE_IDLE: Duration = Duration::from_secs(15);
@@ -193,6 +203,12 @@ pub const BIRTHDAY_PORTS: usize = 1024;
 pub const ADDRESS_INTERVAL: Duration = Duration::from_secs(2);
 
 // ── The way to the rendezvous ──────────────────────────────────────────────────────────────────────
+
+/// How long further sockets stay open for the other side's guesses: its patience, its 1024 guesses, and a round trip.
+pub const PUNCH_LISTEN: Duration = Duration::from_secs(14);
+
+/// Time between two lotteries against one peer: one costs the other side's network a thousand packets.
+pub const PUNCH_REST: Duration = Duration::from_secs(60);
 
 /// Waiting times before the rendezvous is tried again; the last one is repeated.
 pub const RENDEZVOUS_RETRY: [Duration; 4] =

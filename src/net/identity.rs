@@ -31,6 +31,17 @@ impl Identity {
         Identity::of(new_key()?)
     }
 
+    /// The identity whose private key is `seed`. Who knows the seed is this identity: for tests that must be the same in
+    /// every run, and for keys kept elsewhere.
+    ///
+    /// # Errors
+    /// When no certificate can be made.
+    pub fn from_seed(seed: [u8; 32]) -> Result<Self, IdentityError> {
+        let pkcs8 = PrivatePkcs8KeyDer::from([PKCS8_ED25519, &seed].concat());
+        let key = KeyPair::try_from(&pkcs8).map_err(|error| IdentityError::Generate(error.to_string()))?;
+        Identity::of(key)
+    }
+
     /// Reads the identity kept at `path`, or makes one and keeps it there.
     ///
     /// # Errors
@@ -125,6 +136,9 @@ fn new_key() -> Result<KeyPair, IdentityError> {
 /// Keeps derived secrets apart from every other use of the key.
 const DERIVED: &[u8] = b"meipo 1 derived from identity";
 
+/// What stands before the 32 bytes of an Ed25519 private key in PKCS #8 (RFC 8410 §7).
+const PKCS8_ED25519: &[u8] = &[0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,5 +207,12 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new_in(folder).unwrap();
         file.write_all(text.as_bytes()).unwrap();
         file.keep().unwrap().1
+    }
+
+    #[test]
+    fn the_same_seed_is_the_same_identity() {
+        let ids = [1, 1, 2].map(|seed| Identity::from_seed([seed; 32]).unwrap());
+        assert_eq!(ids[0].certificate(), ids[1].certificate());
+        assert_ne!(ids[0].id(), ids[2].id());
     }
 }

@@ -205,8 +205,8 @@ impl PeerMachine {
             let transmit = self.quic.poll_transmit(buffer, max_segments, now)?;
             let Some(to) = Synthetic::of(transmit.to) else { continue };
             let sent = match to {
-                Synthetic::Rendezvous => Some((self.reach_rendezvous(now), transmit.segment)),
-                Synthetic::Peer(number) => self.reach_peer(number, buffer, transmit.segment, now),
+                Synthetic::Rendezvous => Some((self.place_of_rendezvous(now), transmit.segment)),
+                Synthetic::Peer(number) => self.place_of_peer(number, buffer, transmit.segment, now),
                 Synthetic::Tunnel(_) => None,
             };
             self.drain_quic(now);
@@ -480,7 +480,7 @@ impl PeerMachine {
         }
     }
 
-    fn reach_rendezvous(&mut self, now: Time) -> Place {
+    fn place_of_rendezvous(&mut self, now: Time) -> Place {
         self.uplink.handle_sent(now);
         match self.uplink.via() {
             Via::Udp => Place::Udp(SocketIndex(0), self.rendezvous),
@@ -488,7 +488,7 @@ impl PeerMachine {
         }
     }
 
-    fn reach_peer(
+    fn place_of_peer(
         &mut self,
         number: u64,
         buffer: &mut Vec<u8>,
@@ -537,7 +537,7 @@ impl PeerMachine {
             }
             Transmit::ToRendezvous(bytes) => {
                 buffer.extend_from_slice(&bytes);
-                self.reach_rendezvous(now)
+                self.place_of_rendezvous(now)
             }
         };
         (!buffer.is_empty()).then_some(Outgoing { to, segment: None, ecn: None })

@@ -126,6 +126,9 @@ impl Node {
         if let Some(discovery) = &mut self.discovery
             && discovery.handle_response(&message)
         {
+            let mapping = discovery.mapping();
+            self.peers.values_mut().for_each(|peer| peer.agent.handle_mapping(mapping, now));
+            self.drain_agents(now);
             self.tell_reachability();
             return;
         }

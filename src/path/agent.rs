@@ -10,9 +10,11 @@ use rand_core::{RngCore, SeedableRng};
 
 use super::punch::{Guess, Punch};
 use super::route::{Policy, Route, Score, SocketIndex};
+use crate::bucket::Bucket;
 use crate::params::{
-    DEAD_AFTER, MAX_PATHS, MAX_PROBES_IN_FLIGHT, PROBE_BURST, PROBE_IDLE, PROBE_SUSPECT, PROBE_TIMEOUT,
-    RELAY_RTT_GUESS, SUSPECT_AFTER,
+    DEAD_AFTER, MAX_PATHS, MAX_PROBES_IN_FLIGHT, PROBE_BURST, PROBE_IDLE, PROBE_POSTPONED, PROBE_SUSPECT,
+    PROBE_TIMEOUT, PROBES_UNPROVEN, PROBES_UNPROVEN_PER_SECOND, PUNCH_AFTER, PUNCH_LISTEN, PUNCH_REST, RELAY_RTT_GUESS,
+    SUSPECT_AFTER,
 };
 use crate::trust::{PairSecret, ProbeKey, RoomSecret, hmac_sha256};
 use crate::units::{PeerId, Time};
@@ -78,6 +80,16 @@ pub struct Agent {
     selected: Option<Route>,
     in_flight: BTreeMap<TransactionId, (Route, Time)>,
     punch: Option<Punch>,
+    /// When something was last guessed.
+    punched: Option<Time>,
+    /// Until when guesses of the other side may hit our further sockets.
+    listens_until: Option<Time>,
+    ours: Mapping,
+    theirs: Mapping,
+    /// Where the rendezvous sees the peer.
+    target: Option<SocketAddr>,
+    /// What addresses that have proven nothing may cost.
+    unproven: Bucket,
     /// Since when the selected path has been spoken into without an answer.
     unanswered_since: Option<Time>,
     last_suspect_probe: Time,
@@ -112,6 +124,12 @@ impl Agent {
             selected: None,
             in_flight: BTreeMap::new(),
             punch: None,
+            punched: None,
+            listens_until: None,
+            ours: Mapping::Unknown,
+            theirs: Mapping::Unknown,
+            target: None,
+            unproven: Bucket::new(PROBES_UNPROVEN_PER_SECOND, PROBES_UNPROVEN, Time::ZERO),
             unanswered_since: None,
             last_suspect_probe: Time::ZERO,
             transmits: VecDeque::new(),
@@ -168,14 +186,16 @@ impl Agent {
             self.hope(route, now);
         }
         let reflexive = candidates.iter().find(|c| c.kind == CandidateKind::Reflexive && c.address.is_ipv4());
-        let has_direct = self.selected.is_some_and(|route| route.is_direct());
-        if let Some(target) = reflexive
-            && self.config.may_gamble
-            && self.config.policy != Policy::RelayOnly
-            && !has_direct
-        {
-            self.punch = Punch::plan(ours, theirs, target.address, now);
-        }
+        self.target = reflexive.map(|candidate| candidate.address);
+        (self.ours, self.theirs) = (ours, theirs);
+        self.plan(now);
+        self.handle_timeout(now);
+    }
+
+    /// More is known of how our own NAT maps.
+    pub fn handle_mapping(&mut self, ours: Mapping, now: Time) {
+        self.ours = ours;
+        self.plan(now);
         self.handle_timeout(now);
     }
 
@@ -185,6 +205,7 @@ impl Agent {
             path.restart(now);
         }
         self.unanswered_since = self.unanswered_since.or(Some(now));
+        self.punched = None;
         self.handle_timeout(now);
     }
 
@@ -248,7 +269,7 @@ impl Agent {
             let first = since + self.suspect_after();
             first.max(self.last_suspect_probe + PROBE_SUSPECT)
         });
-        [probes, punch, suspicion].into_iter().flatten().min()
+        [probes, punch, suspicion, self.listens_until].into_iter().flatten().min()
     }
 
     /// The way in use.
@@ -264,8 +285,7 @@ impl Agent {
     /// Whether a further socket of ours is in use.
     pub fn uses_socket(&self, socket: SocketIndex) -> bool {
         let is_on = |route: &Route| matches!(route, Route::Direct { socket: used, .. } if *used == socket);
-        let is_punching = self.punch.as_ref().is_some_and(|punch| punch.poll_timeout().is_some());
-        is_punching || self.paths.iter().any(|(route, path)| is_on(route) && path.proof.is_some())
+        self.listens_until.is_some() || self.paths.iter().any(|(route, path)| is_on(route) && path.proof.is_some())
     }
 
     fn proof(&self, route: &Route) -> Option<Proof> {
@@ -284,7 +304,25 @@ impl Agent {
             };
             self.paths.remove(&hopeless);
         }
-        self.paths.entry(route).or_default().restart(now);
+        let path = self.paths.entry(route).or_default();
+        if path.proof.is_none() {
+            path.restart(now);
+        }
+    }
+
+    /// Begins a campaign of guesses where one makes sense, but not the same again, nor lottery after lottery.
+    fn plan(&mut self, now: Time) {
+        let has_direct = self.selected.is_some_and(|route| route.is_direct());
+        let may_guess = self.config.may_gamble && self.config.policy != Policy::RelayOnly && !has_direct;
+        let Some(target) = self.target.filter(|_| may_guess) else { return };
+        let Some(punch) = Punch::plan(self.ours, self.theirs, target, now) else { return };
+        let is_pending = self.punch.as_ref().is_some_and(|present| !present.has_begun());
+        let is_like = self.punch.as_ref().is_some_and(|present| present.is_like(&punch));
+        let rest = if punch.is_lottery() { PUNCH_REST } else { PUNCH_AFTER };
+        let has_rested = self.punched.is_none_or(|began| now.since(began) >= rest);
+        if if is_pending { !is_like } else { has_rested } {
+            self.punch = Some(punch);
+        }
     }
 
     fn handle_request(&mut self, route: Route, username: u64, message: &Stun, bytes: &[u8], now: Time) {
@@ -361,6 +399,7 @@ impl Agent {
         }
         if route.is_direct() {
             self.punch = None;
+            self.listens_until = None;
         }
     }
 
@@ -418,20 +457,38 @@ impl Agent {
             .map(|(r, _)| *r)
             .collect();
         for route in due {
-            self.send_probe(route, now);
             let is_proven = self.proof(&route).is_some();
+            if route.is_direct() && !is_proven && !self.unproven.take(1, now) {
+                self.postpone(route, now);
+                continue;
+            }
+            self.send_probe(route, now);
             if let Some(path) = self.paths.get_mut(&route) {
                 path.schedule_next(is_proven, now);
             }
         }
     }
 
+    /// Too much was sent to addresses that never answered.
+    fn postpone(&mut self, route: Route, now: Time) {
+        if let Some(path) = self.paths.get_mut(&route) {
+            path.next_probe = Some(now + PROBE_POSTPONED);
+        }
+    }
+
     fn guess(&mut self, now: Time) {
+        if self.listens_until.is_some_and(|until| now >= until) {
+            self.listens_until = None;
+        }
         while let Some(guess) = self.punch.as_mut().and_then(|punch| punch.poll(now, &mut self.rng)) {
             match guess {
                 Guess::Probe(route) => self.send_probe(route, now),
-                Guess::OpenSockets(count) => self.events.push_back(AgentEvent::OpenSockets(count)),
+                Guess::OpenSockets(count) => {
+                    self.listens_until = Some(now + PUNCH_LISTEN);
+                    self.events.push_back(AgentEvent::OpenSockets(count));
+                }
             }
+            self.punched = Some(now);
         }
     }
 

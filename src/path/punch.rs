@@ -22,6 +22,9 @@ use crate::wire::control::Mapping;
 /// A campaign of guesses against one peer.
 #[derive(Debug)]
 pub(super) struct Punch {
+    /// The plan it began with.
+    origin: Plan,
+    has_begun: bool,
     plan: Plan,
     next: Time,
     sent: usize,
@@ -60,7 +63,29 @@ impl Punch {
                 return None;
             }
         };
-        Some(Punch { plan, next: now + plan.patience(), sent: 0, tried: BTreeSet::new() })
+        Some(Punch {
+            origin: plan,
+            has_begun: false,
+            plan,
+            next: now + plan.patience(),
+            sent: 0,
+            tried: BTreeSet::new(),
+        })
+    }
+
+    /// Whether this is a campaign of the same kind against the same address.
+    pub(super) fn is_like(&self, other: &Punch) -> bool {
+        self.origin == other.origin
+    }
+
+    /// Whether anything was guessed yet.
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
+    /// Whether ports or sockets are drawn by lot.
+    pub(super) fn is_lottery(&self) -> bool {
+        matches!(self.plan, Plan::ManyPorts { .. } | Plan::ManySockets { .. })
     }
 
     /// When the next guess is due; `None` when all are spent.
@@ -73,6 +98,7 @@ impl Punch {
         if self.poll_timeout()? > now {
             return None;
         }
+        self.has_begun = true;
         self.next = now + PUNCH_INTERVAL;
         if let Plan::ManySockets { are_open: false, .. } = self.plan {
             self.next = now + Duration::from_secs(3600);
@@ -83,15 +109,18 @@ impl Punch {
         if let Plan::Predict { target, .. } = self.plan
             && self.sent == self.plan.guesses()
         {
-            *self =
-                Punch { plan: Plan::ManyPorts { target }, next: now + PUNCH_AFTER, sent: 0, tried: BTreeSet::new() };
+            self.plan = Plan::ManyPorts { target };
+            self.next = now + PUNCH_AFTER;
+            self.sent = 0;
         }
         Some(guess)
     }
 
     /// The further sockets are there.
     pub(super) fn handle_sockets_open(&mut self, now: Time) {
-        if let Plan::ManySockets { are_open, .. } = &mut self.plan {
+        if let Plan::ManySockets { are_open, .. } = &mut self.plan
+            && !*are_open
+        {
             *are_open = true;
             self.next = now;
         }

@@ -1,6 +1,13 @@
 //! Whole calls in virtual time, over a network that a seed makes the same again.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on says where")]
+
+mod call;
 mod links;
+mod meeting;
 mod nat_table;
+mod outages;
 mod ping;
+mod rebinding;
+mod switching;
 mod world;

@@ -7,8 +7,11 @@
 mod chance;
 pub(crate) mod link;
 pub(crate) mod nat;
+pub(crate) mod peer;
+pub(crate) mod rendezvous;
 mod station;
 mod story;
+pub(crate) mod studio;
 mod topology;
 mod travel;
 
@@ -238,6 +241,12 @@ impl World {
         }
     }
 
+    /// Shapes what passes from one host to another, on top of their own links.
+    pub(crate) fn one_way(&mut self, from: HostId, to: HostId, link: &Link) {
+        let carrier = Carrier::new(link.clone(), self.rng.next_u64());
+        self.pairs.insert((from, to), carrier);
+    }
+
     /// Lets `act` use the machine of a host, then sends what it has to send.
     ///
     /// Panics when the host has crashed or its machine is no `T`.
@@ -319,6 +328,11 @@ impl World {
     /// A number that differs between two runs unless they were the same.
     pub(crate) fn trace(&self) -> u64 {
         self.story.trace()
+    }
+
+    /// As [`World::trace`], but for the bytes of the datagrams: keys of QUIC come from the system, not from the seed.
+    pub(crate) fn shape(&self) -> u64 {
+        self.story.shape()
     }
 
     /// Lets the next event up to `end` happen; `false` when there is none.

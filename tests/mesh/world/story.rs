@@ -12,24 +12,25 @@ pub(crate) struct Story {
     milestones: VecDeque<String>,
     datagrams: VecDeque<String>,
     trace: u64,
+    shape: u64,
 }
 
 impl Story {
     pub(crate) fn new() -> Self {
-        Story { milestones: VecDeque::new(), datagrams: VecDeque::new(), trace: FNV_OFFSET }
+        Story { milestones: VecDeque::new(), datagrams: VecDeque::new(), trace: FNV_OFFSET, shape: FNV_OFFSET }
     }
 
     /// Something a reader wants to know long after.
     pub(crate) fn milestone(&mut self, now: Time, line: impl fmt::Display) {
         tell(&mut self.milestones, MILESTONES, now, &line);
-        self.mix(format!("{now} {line}").as_bytes());
+        self.note(&format!("{now} {line}"));
     }
 
     /// One datagram and what became of it.
     pub(crate) fn datagram(&mut self, now: Time, line: impl fmt::Display, bytes: &[u8]) {
         tell(&mut self.datagrams, DATAGRAMS, now, &line);
-        self.mix(format!("{now} {line}").as_bytes());
-        self.mix(bytes);
+        self.note(&format!("{now} {line}"));
+        mix(&mut self.trace, bytes);
     }
 
     /// A hash over everything told so far.
@@ -37,15 +38,25 @@ impl Story {
         self.trace
     }
 
-    /// FNV-1a over words of eight bytes: the same on every machine and in every version of the compiler.
-    fn mix(&mut self, bytes: &[u8]) {
-        let (words, rest) = bytes.as_chunks::<8>();
-        let rest = rest.iter().map(|byte| u64::from(*byte));
-        for word in words.iter().map(|word| u64::from_le_bytes(*word)).chain(rest) {
-            let mixed = (self.trace ^ word).wrapping_mul(FNV_PRIME);
-            // A product carries upwards only; the turn brings the high bits back down.
-            self.trace = mixed.rotate_left(29);
-        }
+    /// A hash over everything but what the datagrams carried.
+    pub(crate) fn shape(&self) -> u64 {
+        self.shape
+    }
+
+    fn note(&mut self, line: &str) {
+        mix(&mut self.trace, line.as_bytes());
+        mix(&mut self.shape, line.as_bytes());
+    }
+}
+
+/// FNV-1a over words of eight bytes: the same on every machine and in every version of the compiler.
+fn mix(hash: &mut u64, bytes: &[u8]) {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let rest = rest.iter().map(|byte| u64::from(*byte));
+    for word in words.iter().map(|word| u64::from_le_bytes(*word)).chain(rest) {
+        let mixed = (*hash ^ word).wrapping_mul(FNV_PRIME);
+        // A product carries upwards only; the turn brings the high bits back down.
+        *hash = mixed.rotate_left(29);
     }
 }
 
