@@ -160,6 +160,8 @@ fn transmit(ends: &BTreeMap<u64, SocketAddr>, port: Port, to: SocketAddr, bytes:
         }
         (Some(Synthetic::Peer(_) | Synthetic::Rendezvous), _) => None,
         (None, Port::Alternate) => Some(Transmit { socket: ALTERNATE_SOCKET, to, bytes }),
+        // The sockets that only the doctor's questions come to.
+        (None, Port::OtherPort | Port::OtherAddress) => None,
         (None, Port::Main) if to.is_ipv6() => Some(Transmit { socket: V6_SOCKET, to, bytes }),
         (None, Port::Main) => Some(Transmit { socket: 0, to, bytes }),
     }
@@ -195,12 +197,15 @@ impl LoneRelay {
 impl Host for LoneRelay {
     fn handle_datagram(&mut self, now: Time, _socket: u16, from: SocketAddr, bytes: &[u8]) {
         let unix = self.clock.unix_micros(now) / 1_000_000;
-        let sent = match self.machine.handle_datagram(now, unix, from, bytes, bytes.len()) {
-            Verdict::Forward { to } => Some((bytes.to_vec(), to)),
-            Verdict::Answer(bytes, to) => Some((bytes, to)),
-            Verdict::Split | Verdict::Drop(_) => None,
-        };
-        self.outbox.extend(sent.map(|(bytes, to)| Transmit { socket: 0, to, bytes }));
+        let outbox = &mut self.outbox;
+        self.machine.handle_batch(now, unix, from, bytes, bytes.len(), |run, verdict| {
+            let sent = match verdict {
+                Verdict::Forward { to } => Some((run.to_vec(), to)),
+                Verdict::Answer(bytes, to) => Some((bytes, to)),
+                Verdict::Drop(_) => None,
+            };
+            outbox.extend(sent.map(|(bytes, to)| Transmit { socket: 0, to, bytes }));
+        });
     }
 
     fn handle_timeout(&mut self, now: Time) {
