@@ -14,13 +14,13 @@ use rand_core::{RngCore, SeedableRng};
 
 use crate::bucket::Bucket;
 use crate::limits::Limits;
-use crate::node::Close;
 use crate::params::{MAX_CANDIDATES, RELAY_TOKEN_LIFE_S};
 use crate::path::candidate::canonical;
 use crate::path::synthetic::is_synthetic;
 use crate::trust::PairSecret;
 use crate::units::{PeerId, RoomId, SessionId, Time};
 use crate::wire::codec;
+use crate::wire::control::Close;
 use crate::wire::control::{
     Candidate, CandidateKind, FromRendezvous, Hello, Introduction, LeftReason, Member, Reachability, RelayAddress,
     RelayOffer, Role, ToRendezvous,

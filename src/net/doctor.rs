@@ -16,10 +16,10 @@ use super::quic::{Admission, Quic, QuicEvent};
 use super::quic_config::{QuicConfig, QuicRole};
 use super::tunnel::Tunnel;
 use crate::link::Link;
-use crate::node::Close;
 use crate::params::{DOCTOR_ATTEMPTS, DOCTOR_PATIENCE, DOCTOR_ROUTER, QUIC_IDLE};
 use crate::path::candidate::canonical;
 use crate::path::nat::{self, Behavior, Findings, Prospect};
+use crate::wire::control::Close;
 use crate::wire::stun::{self, ChangeRequest, TransactionId};
 
 /// What was found.

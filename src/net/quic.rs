@@ -19,10 +19,10 @@ use super::clock::Clock;
 use super::congestion::PathSwitch;
 use super::quic_config::QuicConfig;
 use super::tls;
-use crate::node::Close;
 use crate::params::{MAX_CONTROL_BACKLOG, QUIC_DATAGRAM_BATCH};
 use crate::units::{PeerId, Time};
 use crate::wire::codec::{self, MessageReader};
+use crate::wire::control::Close;
 
 /// One connection, as this machine numbers them; numbers are not used again.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -11,7 +11,7 @@ use crate::params::PLAYOUT_DELAY;
 use crate::path::{PathKind, Policy, Route};
 use crate::trust::RoomSecret;
 use crate::units::{PeerId, TrackId};
-use crate::wire::control::LeftReason;
+use crate::wire::control::{Close, LeftReason};
 use crate::wire::name::Name;
 
 /// What a node is told to be.
@@ -81,35 +81,6 @@ pub enum Action {
     PathChanged(PeerId),
     /// Open this many further UDP sockets, then call `handle_sockets_open`.
     OpenSockets(PeerId, u16),
-}
-
-/// Why a connection is closed, as QUIC application error codes.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Close {
-    /// The peer leaves the room.
-    Leaving = 0,
-    /// The other side broke the protocol.
-    Protocol = 1,
-    /// The other side is not a member, or not who it should be.
-    NotAMember = 2,
-    /// A newer connection replaces this one.
-    Replaced = 3,
-    /// A limit of the rendezvous is reached.
-    Limit = 4,
-    /// The other side has not spoken in time.
-    Timeout = 5,
-    /// The program ends for a reason of its own.
-    Shutdown = 6,
-}
-
-impl Close {
-    /// The reason with this code, if there is one.
-    pub fn of_code(code: u64) -> Option<Close> {
-        use Close::{Leaving, Limit, NotAMember, Protocol, Replaced, Shutdown, Timeout};
-        [Leaving, Protocol, NotAMember, Replaced, Limit, Timeout, Shutdown]
-            .into_iter()
-            .find(|close| *close as u64 == code)
-    }
 }
 
 /// What a node tells the person.

@@ -14,7 +14,7 @@ mod stats;
 mod talk;
 mod watch;
 
-pub use event::{Action, Close, Event, NodeConfig, Party, PeerStats, Transmit};
+pub use event::{Action, Event, NodeConfig, Party, PeerStats, Transmit};
 pub use talk::PublishError;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -33,7 +33,7 @@ use crate::params::CONNECT_TIMEOUT;
 use crate::path::discovery::Discovery;
 use crate::path::{AgentEvent, PathKind, Policy, Route};
 use crate::units::{PeerId, SessionId, Time, TrackId};
-use crate::wire::control::{Candidate, RelayAddress, Role};
+use crate::wire::control::{Candidate, Close, RelayAddress, Role};
 use crate::wire::stun::{self, Class};
 
 /// One peer of a room.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::event::{Action, Close, Event, Party};
+use super::event::{Action, Event, Party};
 use super::peer::{Link, Peer};
 use super::{Node, talk};
 use crate::params::MAX_ROOM_MEMBERS;
@@ -12,7 +12,7 @@ use crate::path::{AgentConfig, Keys, Route};
 use crate::units::{PeerId, Time};
 use crate::wire::codec::{self, CodecError};
 use crate::wire::control::{
-    FromRendezvous, Hello, Introduction, LeftReason, Mapping, Reachability, RelayAddress, ToRendezvous,
+    Close, FromRendezvous, Hello, Introduction, LeftReason, Mapping, Reachability, RelayAddress, ToRendezvous,
 };
 
 impl Node {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::event::{Action, Close, Event, Party};
+use super::event::{Action, Event, Party};
 use super::peer::{Link, Peer};
 use super::publish::Publication;
 use super::{Node, Time};
@@ -11,7 +11,7 @@ use crate::media::{Frame, Track, TrackError};
 use crate::params::PEER_RETRY;
 use crate::units::{PeerId, TrackId};
 use crate::wire::codec::{self, CodecError};
-use crate::wire::control::{LeftReason, ToPeer, ToRendezvous};
+use crate::wire::control::{Close, LeftReason, ToPeer, ToRendezvous};
 
 /// Why something of ours cannot be published.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

@@ -217,6 +217,35 @@ pub enum ToPeer {
     },
 }
 
+/// Why a connection is closed, as QUIC application error codes.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Close {
+    /// The peer leaves the room.
+    Leaving = 0,
+    /// The other side broke the protocol.
+    Protocol = 1,
+    /// The other side is not a member, or not who it should be.
+    NotAMember = 2,
+    /// A newer connection replaces this one.
+    Replaced = 3,
+    /// A limit of the rendezvous is reached.
+    Limit = 4,
+    /// The other side has not spoken in time.
+    Timeout = 5,
+    /// The program ends for a reason of its own.
+    Shutdown = 6,
+}
+
+impl Close {
+    /// The reason with this code, if there is one.
+    pub fn of_code(code: u64) -> Option<Close> {
+        use Close::{Leaving, Limit, NotAMember, Protocol, Replaced, Shutdown, Timeout};
+        [Leaving, Protocol, NotAMember, Replaced, Limit, Timeout, Shutdown]
+            .into_iter()
+            .find(|close| *close as u64 == code)
+    }
+}
+
 /// Why a decoded message is still not accepted.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]

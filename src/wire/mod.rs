@@ -43,7 +43,7 @@
 //!  │ ←──── ToPeer::Hello, Track, and media datagrams with the last flight ─────  │
 //!  │ ←───────────────── STUN probes on all candidates, both ways ─────────────→  │
 //! ```
-//! The rendezvous closes a connection that has not said Hello within 5 s. Close codes are those of [`crate::node::Close`],
+//! The rendezvous closes a connection that has not said Hello within 5 s. Close codes are those of [`crate::wire::control::Close`],
 //! reasons are UTF-8 for people.
 //!
 //! # Paths
