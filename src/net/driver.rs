@@ -33,6 +33,7 @@ pub(super) enum Command {
     Want(PeerId, TrackId, bool),
     RequestKeyFrame(PeerId, TrackId),
     Stats(oneshot::Sender<BTreeMap<PeerId, PeerStats>>),
+    MissingPeers(oneshot::Sender<usize>),
     NetworkChanged,
     Leave(oneshot::Sender<()>),
 }
@@ -233,6 +234,9 @@ impl Driver {
             Command::RequestKeyFrame(peer, track) => node.request_key_frame(peer, track),
             Command::Stats(answer) => {
                 let _ = answer.send(node.stats(now));
+            }
+            Command::MissingPeers(answer) => {
+                let _ = answer.send(node.missing_peers());
             }
             Command::NetworkChanged => node.handle_network_change(now),
             Command::Leave(_) => {}

@@ -214,6 +214,13 @@ impl Endpoint {
         answered.await.unwrap_or_default()
     }
 
+    /// How many members of the room we were introduced to, but cannot speak to yet.
+    pub async fn missing_peers(&self) -> usize {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.commands.send(Command::MissingPeers(answer));
+        answered.await.unwrap_or_default()
+    }
+
     /// The network has changed: all paths must prove themselves again. Changes of addresses are noticed without this.
     pub fn network_changed(&self) {
         let _ = self.commands.send(Command::NetworkChanged);

@@ -278,6 +278,11 @@ impl Node {
             .collect()
     }
 
+    /// How many members of the room we were introduced to, but cannot speak to yet.
+    pub fn missing_peers(&self) -> usize {
+        self.peers.values().filter(|peer| peer.is_in_room && peer.link != Link::Up).count()
+    }
+
     fn handle_peer_timeout(&mut self, id: PeerId, now: Time) {
         let Some(peer) = self.peers.get(&id) else { return };
         match peer.link {
