@@ -1,3 +1,34 @@
 //! The peer program: one command for each thing a person does in a room.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use peer::args::{Args, Command};
+use peer::{id, logging, publish, record, watch};
+use tokio::runtime::Runtime;
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("peer: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> anyhow::Result<()> {
+    let options = &args.options;
+    logging::start(options.verbose, options.log_json)?;
+    let runtime = Runtime::new()?;
+    let result = match &args.command {
+        Command::Id => id::run(options),
+        Command::Publish(publish) => runtime.block_on(publish::run(publish, options)),
+        Command::Watch(watch) => runtime.block_on(watch::run(watch, options)),
+        Command::Record(record) => runtime.block_on(record::run(record, options)),
+        Command::Demo(_) => anyhow::bail!("not here yet"),
+    };
+    // A thread may wait for standard input for ever.
+    runtime.shutdown_background();
+    result
+}

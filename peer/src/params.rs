@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use meipo::units::Bitrate;
+
 // ── Codecs ──────────────────────────────────────────────────────────────────────────────────────
 
 /// Samples a second of all sound inside the peer: what Opus decodes to and what devices want.
@@ -72,3 +74,75 @@ pub const BURST_LENGTH: Duration = Duration::from_millis(12);
 
 /// How long the voice is silent around a burst, before and after.
 pub const BURST_GUARD: Duration = Duration::from_millis(60);
+
+/// Shortest side of a test pattern in pixels: one macroblock.
+pub const PATTERN_MIN_SIDE: u16 = 16;
+
+/// Longest side of a test pattern in pixels: what the encoder takes.
+pub const PATTERN_MAX_SIDE: u16 = 4096;
+
+/// Most pictures a second of a test pattern: what the encoder takes.
+pub const PATTERN_MAX_RATE: u16 = 120;
+
+/// Longest time between two key frames of the test pattern: whoever missed all requests still sees it.
+pub const PATTERN_KEY_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Rate of the test sound: speech at its best with a copy of each packet in the next.
+pub const PATTERN_SOUND_RATE: Bitrate = Bitrate::from_kilobits(32);
+
+/// Packets in a hundred that the test sound is protected against.
+pub const PATTERN_EXPECTED_LOSS: u8 = 10;
+
+// ── Commands ────────────────────────────────────────────────────────────────────────────────────
+
+/// How long a file waits for those who are in the room already.
+pub const READY_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long after our welcome everybody who was there has been introduced: both come in one flight.
+pub const READY_GRACE: Duration = Duration::from_millis(200);
+
+/// How often it is asked whether everybody is connected.
+pub const READY_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How long the rendezvous may be silent at the start before the person is told.
+pub const UNREACHABLE_AFTER: Duration = Duration::from_secs(10);
+
+/// Frames read ahead of a file: a second of pictures and sound.
+pub const READ_AHEAD: usize = 64;
+
+/// Ticks that may wait for an encoder: beyond it pictures are left out, so that delay does not grow.
+pub const ENCODER_BACKLOG: usize = 2;
+
+/// Jobs that may wait for the thread that decodes or records: three seconds of eight participants.
+pub const WORKER_BACKLOG: usize = 2048;
+
+/// How long a key frame is awaited before it is asked for again.
+pub const KEY_FRAME_PATIENCE: Duration = Duration::from_millis(300);
+
+/// Longest row of lost packets of sound that is concealed: beyond 100 ms it is silence anyway.
+pub const MAX_CONCEALED: u32 = 5;
+
+/// Latencies above this mean that clocks do not agree.
+pub const MAX_LATENCY: Duration = Duration::from_secs(60);
+
+/// How often statistics are told.
+pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often plain lines tell statistics: every this many reports.
+pub const PLAIN_STATS_EVERY: u32 = 5;
+
+/// How long a recording waits for further tracks to be announced before its file is begun.
+pub const ANNOUNCEMENT_WAIT: Duration = Duration::from_millis(300);
+
+/// How often recordings are written out: at most so much is lost when this program is killed, beside
+/// [`CLUSTER_SPAN`].
+pub const RECORDING_FLUSH: Duration = Duration::from_millis(500);
+
+/// How often recordings are looked after.
+pub const RECORDING_TICK: Duration = Duration::from_millis(100);
+
+/// Longest name of a participant in a file's name, in bytes: file systems take 255 in all.
+pub const MAX_FILE_STEM: usize = 100;
+
+/// Files of one participant that are tried before giving up on finding a free name.
+pub const MAX_PARTS: u32 = 9999;

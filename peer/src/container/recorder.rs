@@ -26,6 +26,14 @@ pub struct Recorder {
 }
 
 impl Recorder {
+    /// Whether a track can be recorded.
+    ///
+    /// # Errors
+    /// Says why not.
+    pub fn check(track: &Track) -> Result<(), Problem> {
+        Lane::new(track).map(drop)
+    }
+
     /// Begins a new file for these tracks. An existing file is never touched.
     ///
     /// # Errors

@@ -1,0 +1,414 @@
+//! The command line, and the environment variables that stand for parts of it.
+//!
+//! Text goes in, what a person wants comes out: links are parsed, sizes checked, and nothing has been done yet. An error
+//! never quotes a link, because its secret would stay on the screen.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use meipo::link::Link;
+use meipo::path::Policy;
+use meipo::units::Bitrate;
+use meipo::wire::name::Name;
+
+use crate::params::{PATTERN_MAX_RATE, PATTERN_MAX_SIDE, PATTERN_MIN_SIDE};
+
+/// See and hear the people in a room, straight from machine to machine.
+///
+/// LINK is what `rendezvous invite` prints, such as meipo://example.org:1935/tea#SERVER_ID.ROOM_SECRET. Whoever has it can
+/// enter the room; put it in quotes, because of its #. It may also stand in the environment variable MEIPO_LINK.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "peer", version, after_help = EXAMPLES)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// How to do it.
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Print who this machine is to others
+    Id,
+    /// Show a file, standard input or a test pattern to everybody in the room
+    #[command(after_help = PUBLISH_EXAMPLES)]
+    Publish(PublishArgs),
+    /// Receive and decode everything in the room, and report how well it comes
+    #[command(after_help = WATCH_EXAMPLES)]
+    Watch(WatchArgs),
+    /// Record the room: one Matroska file for each participant
+    ///
+    /// Files are called NAME-ID.mkv; an existing file is never touched. Whatever happens to this program, a file plays up to
+    /// the last two seconds.
+    #[command(after_help = RECORD_EXAMPLES)]
+    Record(RecordArgs),
+    /// A rendezvous and three peers on this machine, with nothing to install or open
+    #[command(after_help = DEMO_EXAMPLES)]
+    Demo(DemoArgs),
+}
+
+/// What to publish, and how.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct PublishArgs {
+    /// The invite link
+    #[arg(value_name = "LINK", hide_env_values = true)]
+    first: Option<String>,
+    /// Matroska, WebM or MP4 with H.264, VP8, VP9 or AV1 and Opus; sent as it is, in real time. - is standard input
+    /// (Matroska)
+    #[arg(value_name = "FILE", conflicts_with = "test_pattern")]
+    second: Option<String>,
+    /// Show a moving picture with a clock, and speech-like sound
+    #[arg(long, value_name = "WxH@FPS")]
+    pub test_pattern: Option<PatternSpec>,
+    /// Bits a second of the test pattern's pictures
+    #[arg(long, value_name = "RATE", default_value = "800k", requires = "test_pattern")]
+    pub bitrate: Bitrate,
+    /// Colour of the test pattern in degrees, so that several can be told apart [default: by name]
+    #[arg(long, value_name = "0-359", requires = "test_pattern", value_parser = clap::value_parser!(u16).range(0..360))]
+    pub hue: Option<u16>,
+    /// Begin the file again when it ends
+    #[arg(long = "loop", conflicts_with = "test_pattern")]
+    pub is_looped: bool,
+    /// Begin the file once this many peers are connected [default: everybody who is there, for 5 s at most]
+    #[arg(long, value_name = "N", conflicts_with = "test_pattern")]
+    pub wait_for: Option<usize>,
+}
+
+/// How to watch.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct WatchArgs {
+    /// The invite link
+    #[arg(value_name = "LINK")]
+    first: Option<String>,
+    /// How long frames are held back so that they can be played evenly
+    #[arg(long, value_name = "TIME", default_value = "80ms", value_parser = parse_delay)]
+    pub playout_delay: Duration,
+}
+
+/// Where to record.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct RecordArgs {
+    /// The invite link
+    #[arg(value_name = "LINK")]
+    first: Option<String>,
+    /// Folder for the files; made if it is not there
+    #[arg(value_name = "DIR")]
+    second: Option<String>,
+}
+
+/// How to show off.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct DemoArgs {
+    /// Print lines instead of the live table
+    #[arg(long)]
+    pub headless: bool,
+    /// The peers' pictures
+    #[arg(long, value_name = "WxH@FPS", default_value = "320x240@30")]
+    pub pattern: PatternSpec,
+}
+
+/// How to do it, whatever it is.
+#[derive(Clone, Debug, Default, ClapArgs)]
+pub struct Options {
+    /// The invite link, instead of the first argument
+    #[arg(long, global = true, value_name = "LINK", env = "MEIPO_LINK", hide_env_values = true)]
+    pub link: Option<String>,
+    /// What the others read [default: your user name]
+    #[arg(long, global = true, value_name = "NAME", env = "MEIPO_NAME")]
+    pub name: Option<Name>,
+    /// Key that says who you are; made if it is not there [default: identity.pem in the user's state directory]
+    #[arg(long, global = true, value_name = "FILE", env = "MEIPO_IDENTITY")]
+    pub identity: Option<PathBuf>,
+    /// Send media through relays only: no address of yours reaches the other callers
+    #[arg(long, global = true, env = "MEIPO_RELAY_ONLY", conflicts_with = "direct_only")]
+    pub relay_only: bool,
+    /// Send media straight to the others or not at all
+    #[arg(long, global = true, env = "MEIPO_DIRECT_ONLY")]
+    pub direct_only: bool,
+    /// Do not ask the router to open a port (UPnP, NAT-PMP, PCP)
+    #[arg(long, global = true, env = "MEIPO_NO_PORT_MAPPING")]
+    pub no_port_mapping: bool,
+    /// Do not guess the ports of symmetric NATs
+    #[arg(long, global = true, env = "MEIPO_NO_BIRTHDAY")]
+    pub no_birthday: bool,
+    /// Do not go through TCP where UDP is blocked
+    #[arg(long, global = true, env = "MEIPO_NO_TUNNEL")]
+    pub no_tunnel: bool,
+    /// Print events as JSON, one a line
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// End after this long
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+    pub seconds: Option<u64>,
+    /// Log more; twice logs everything (RUST_LOG says it more exactly)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Write log lines as JSON
+    #[arg(long, global = true, env = "MEIPO_LOG_JSON")]
+    pub log_json: bool,
+}
+
+/// What is published.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Input {
+    /// A file.
+    File(PathBuf),
+    /// Standard input.
+    Stdin,
+    /// The test pattern.
+    Pattern(PatternSpec),
+}
+
+impl PublishArgs {
+    /// Where to publish what.
+    ///
+    /// # Errors
+    /// When the link is wrong, or there is nothing to publish.
+    pub fn resolve(&self, options: &Options) -> anyhow::Result<(Link, Input)> {
+        let (link, file) = split(self.first.as_deref(), self.second.as_deref(), options)?;
+        match (file, self.test_pattern) {
+            (None, Some(pattern)) => Ok((link, Input::Pattern(pattern))),
+            (Some("-"), None) if self.is_looped => bail!("standard input cannot be begun again; leave --loop out"),
+            (Some("-"), None) => Ok((link, Input::Stdin)),
+            (Some(file), None) => Ok((link, Input::File(file.into()))),
+            (Some(_), Some(_)) => bail!("give either a file or --test-pattern, not both"),
+            (None, None) => {
+                bail!("nothing to publish: give a FILE, - for standard input, or --test-pattern 640x480@30")
+            }
+        }
+    }
+}
+
+impl WatchArgs {
+    /// What to watch.
+    ///
+    /// # Errors
+    /// When the link is wrong.
+    pub fn resolve(&self, options: &Options) -> anyhow::Result<Link> {
+        parse_link(self.first.as_deref().or(options.link.as_deref()))
+    }
+}
+
+impl RecordArgs {
+    /// What to record, and where to.
+    ///
+    /// # Errors
+    /// When the link is wrong, or no folder is given.
+    pub fn resolve(&self, options: &Options) -> anyhow::Result<(Link, PathBuf)> {
+        let (link, folder) = split(self.first.as_deref(), self.second.as_deref(), options)?;
+        Ok((link, folder.context("give the folder for the recordings: peer record LINK DIR")?.into()))
+    }
+}
+
+impl Options {
+    /// Which ways media may take; where both are asked for, the one that hides us.
+    pub fn policy(&self) -> Policy {
+        match (self.relay_only, self.direct_only) {
+            (true, _) => Policy::RelayOnly,
+            (false, true) => Policy::DirectOnly,
+            (false, false) => Policy::Any,
+        }
+    }
+
+    /// What the others read: the name given, the user's, or else a plain word.
+    pub fn name(&self) -> Name {
+        let user = || std::env::var("USER").ok()?.parse().ok();
+        let plain = || "peer".parse().expect("a short word is a name");
+        self.name.clone().or_else(user).unwrap_or_else(plain)
+    }
+}
+
+/// Size and rate of a test pattern, as `640x480@30`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PatternSpec {
+    /// Pixels a line.
+    pub width: u16,
+    /// Lines.
+    pub height: u16,
+    /// Pictures a second.
+    pub rate: u16,
+}
+
+impl FromStr for PatternSpec {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let shape = || format!("{text:?} is no size and rate; write for example 640x480@30");
+        let (size, rate) = text.split_once('@').unwrap_or((text, "30"));
+        let (width, height) = size.split_once(['x', 'X', '×']).ok_or_else(shape)?;
+        let number = |text: &str| text.parse::<u16>().map_err(|_| shape());
+        let (width, height, rate) = (number(width)?, number(height)?, number(rate)?);
+        for side in [width, height] {
+            if side % 2 == 1 {
+                return Err(format!("a side of {side} pixels is odd; H.264 takes even sizes"));
+            }
+            if !(PATTERN_MIN_SIDE..=PATTERN_MAX_SIDE).contains(&side) {
+                return Err(format!("a side of {side} pixels; {PATTERN_MIN_SIDE} to {PATTERN_MAX_SIDE} are possible"));
+            }
+        }
+        if !(1..=PATTERN_MAX_RATE).contains(&rate) {
+            return Err(format!("{rate} pictures a second; 1 to {PATTERN_MAX_RATE} are possible"));
+        }
+        Ok(PatternSpec { width, height, rate })
+    }
+}
+
+/// Tells the link from what follows it: with a link in the environment or behind `--link`, the first argument may
+/// already be the file.
+fn split<'a>(
+    first: Option<&'a str>,
+    second: Option<&'a str>,
+    options: &Options,
+) -> anyhow::Result<(Link, Option<&'a str>)> {
+    match (first, second, options.link.as_deref()) {
+        (Some(file), None, Some(link)) if !file.trim_start().starts_with("meipo:") => {
+            Ok((parse_link(Some(link))?, Some(file)))
+        }
+        (first, second, link) => Ok((parse_link(first.or(link))?, second)),
+    }
+}
+
+fn parse_link(text: Option<&str>) -> anyhow::Result<Link> {
+    let text = text.context("a LINK is missing; `rendezvous invite` prints one. It may also stand in MEIPO_LINK")?;
+    Ok(text.parse::<Link>()?)
+}
+
+/// Reads `80ms`, `0.2s` or plain milliseconds.
+fn parse_delay(text: &str) -> Result<Duration, String> {
+    let error = || format!("{text:?} is no delay up to 10 s; write for example 80ms");
+    let (number, unit) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
+        (Some(number), _) => (number, 1e-3),
+        (None, Some(number)) => (number, 1.0),
+        (None, None) => (text, 1e-3),
+    };
+    let seconds = number.trim().parse::<f64>().map_err(|_| error())? * unit;
+    let delay = Duration::try_from_secs_f64(seconds).map_err(|_| error())?;
+    if delay > Duration::from_secs(10) { Err(error()) } else { Ok(delay) }
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  peer demo                                          see it work, on this machine alone
+  peer publish \"$LINK\" clip.mkv --name alice          be a headless camera
+  peer watch \"$LINK\"                                  see how well everybody comes through
+  peer record \"$LINK\" recordings                      keep what is said and shown";
+
+const PUBLISH_EXAMPLES: &str = "\
+Examples:
+  peer publish \"$LINK\" clip.mkv --loop
+  peer publish \"$LINK\" --test-pattern 640x480@30 --bitrate 800k
+  ffmpeg -f v4l2 -i /dev/video0 -c:v libx264 -profile:v baseline -tune zerolatency -f matroska - | peer publish \"$LINK\" -";
+
+const WATCH_EXAMPLES: &str = "\
+Examples:
+  peer watch \"$LINK\"
+  peer watch \"$LINK\" --json | jq 'select(.event == \"stats\") | {name, path, latency_ms}'";
+
+const RECORD_EXAMPLES: &str = "\
+Examples:
+  peer record \"$LINK\" recordings
+  peer record \"$LINK\" recordings --seconds 3600 --name \"the recorder\"";
+
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  peer demo
+  peer demo --pattern 640x480@30 --seconds 20
+  peer demo --json | jq 'select(.event == \"stats\") | [.at, .name, .path, .latency_ms]'";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_declaration_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_size_is_read_with_its_rate() {
+        assert_eq!("640x480@15".parse(), Ok(PatternSpec { width: 640, height: 480, rate: 15 }));
+        assert_eq!("320x240".parse(), Ok(PatternSpec { width: 320, height: 240, rate: 30 }));
+    }
+
+    #[test]
+    fn a_bad_size_is_refused_with_its_reason() {
+        for (text, reason) in [
+            ("640", "640x480@30"),
+            ("axb@30", "640x480@30"),
+            ("641x480@30", "odd"),
+            ("0x480@30", "0 pixels"),
+            ("5000x480@30", "5000 pixels"),
+            ("640x480@0", "0 pictures"),
+            ("640x480@121", "121 pictures"),
+        ] {
+            let error = text.parse::<PatternSpec>().unwrap_err();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn relays_only_and_direct_only_contradict_each_other() {
+        let error = parse(&["watch", LINK, "--relay-only", "--direct-only"]).unwrap_err();
+        assert_eq!(error.kind(), clap::error::ErrorKind::ArgumentConflict);
+    }
+
+    #[test]
+    fn a_file_and_a_test_pattern_contradict_each_other() {
+        assert!(parse(&["publish", LINK, "a.mkv", "--test-pattern", "64x64@5"]).is_err());
+        assert!(parse(&["publish", LINK, "a.mkv", "--bitrate", "1M"]).is_err());
+        assert!(parse(&["publish", LINK, "--test-pattern", "64x64@5", "--loop"]).is_err());
+    }
+
+    #[test]
+    fn the_link_may_stand_first_or_elsewhere() {
+        let expected = (LINK.parse().unwrap(), Input::File("a.mkv".into()));
+        for line in [&["publish", LINK, "a.mkv"][..], &["publish", "a.mkv", "--link", LINK]] {
+            assert_eq!(published(line).unwrap(), expected);
+        }
+        assert_eq!(published(&["publish", LINK, "-"]).unwrap().1, Input::Stdin);
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        for (line, reason) in [
+            (&["publish", LINK][..], "nothing to publish"),
+            (&["publish", "clip.mkv"], "no link"),
+            (&["publish", LINK, "-", "--loop"], "--loop"),
+            (&["publish"], "MEIPO_LINK"),
+        ] {
+            let error = published(line).unwrap_err().to_string();
+            assert!(error.contains(reason), "{line:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_delay_has_a_unit() {
+        assert_eq!(parse_delay("80ms"), Ok(Duration::from_millis(80)));
+        assert_eq!(parse_delay("0.2s"), Ok(Duration::from_millis(200)));
+        assert_eq!(parse_delay("120"), Ok(Duration::from_millis(120)));
+        for text in ["", "-5ms", "fast", "11s", "NaN"] {
+            assert!(parse_delay(text).is_err(), "{text}");
+        }
+    }
+
+    fn published(line: &[&str]) -> anyhow::Result<(Link, Input)> {
+        let args = parse(line).unwrap();
+        let Command::Publish(publish) = &args.command else { panic!("{args:?}") };
+        publish.resolve(&args.options)
+    }
+
+    fn parse(line: &[&str]) -> Result<Args, clap::Error> {
+        Args::try_parse_from([&["peer"], line].concat())
+    }
+
+    const LINK: &str =
+        "meipo://127.0.0.1:1935/tea#ueuwc2lbmfqwcylbmfqwcylbmfqwcylbmfqwcylbmfqwcylbmfqq.aebagbafaydqqcikbmga2dqpca";
+}

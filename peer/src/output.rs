@@ -1,0 +1,165 @@
+//! Standard output: reports go in, JSON or lines for people come out, each as soon as it is known.
+//!
+//! Writing happens on a thread of its own: a reader that is slow, or a terminal that is paused, never holds up a call.
+//! When nobody reads any more the program is asked to end.
+
+use std::io::{self, Write};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+
+use crate::events::{Line, Report};
+use crate::params::PLAIN_STATS_EVERY;
+use crate::stop::Stop;
+
+/// How reports are shown.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Style {
+    /// One JSON object a line.
+    Json,
+    /// Sentences, one a line.
+    Plain,
+}
+
+/// Where reports are handed in. Clones write to the same place.
+#[derive(Clone, Debug)]
+pub struct Reporter {
+    lines: Sender<Line>,
+    at: Option<String>,
+}
+
+impl Reporter {
+    /// Tells that something happened.
+    pub fn tell(&self, report: Report) {
+        // After the output has ended there is nobody to tell.
+        let _ = self.lines.send(Line { report, at: self.at.clone() });
+    }
+
+    /// A reporter that says who tells: one of several peers in this process.
+    pub fn for_peer(&self, name: &str) -> Self {
+        Reporter { lines: self.lines.clone(), at: Some(name.to_owned()) }
+    }
+}
+
+/// The thread that writes.
+#[derive(Debug)]
+pub struct Output {
+    thread: JoinHandle<()>,
+}
+
+impl Output {
+    /// Begins to write. `stop` is asked when nobody reads any more.
+    pub fn start(style: Style, stop: Stop) -> (Reporter, Output) {
+        let (lines, received) = channel();
+        let thread = thread::spawn(move || {
+            let written = match style {
+                Style::Json => write_json(&received, io::stdout()),
+                Style::Plain => write_plain(&received, io::stdout()),
+            };
+            if let Err(error) = written {
+                tracing::debug!(%error, "nobody reads the output");
+                stop.ask();
+            }
+        });
+        (Reporter { lines, at: None }, Output { thread })
+    }
+
+    /// Writes out the rest; all reporters must be gone.
+    pub async fn finish(self) {
+        let _ = tokio::task::spawn_blocking(|| self.thread.join()).await;
+    }
+}
+
+fn write_json(lines: &Receiver<Line>, mut output: impl Write) -> io::Result<()> {
+    for line in lines {
+        let mut text = serde_json::to_vec(&line)?;
+        text.push(b'\n');
+        output.write_all(&text)?;
+        output.flush()?;
+    }
+    Ok(())
+}
+
+fn write_plain(lines: &Receiver<Line>, mut output: impl Write) -> io::Result<()> {
+    let mut rationed = Ration::default();
+    for line in lines {
+        if !rationed.admits(&line) {
+            continue;
+        }
+        match &line.at {
+            Some(at) => writeln!(output, "[{at}] {}", line.report)?,
+            None => writeln!(output, "{}", line.report)?,
+        }
+        output.flush()?;
+    }
+    Ok(())
+}
+
+/// Lets through every event, but only some of the statistics: people read slowly.
+#[derive(Debug, Default)]
+struct Ration {
+    seen: std::collections::BTreeMap<(Option<String>, Option<meipo::units::PeerId>), u32>,
+}
+
+impl Ration {
+    fn admits(&mut self, line: &Line) -> bool {
+        let Report::Stats(stats) = &line.report else { return true };
+        let seen = self.seen.entry((line.at.clone(), stats.peer)).or_default();
+        *seen += 1;
+        seen.is_multiple_of(PLAIN_STATS_EVERY)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::Stats;
+
+    #[test]
+    fn each_report_is_one_line_of_json() {
+        let text = written(&[stats(), Report::RendezvousBack], |lines, output| write_json(lines, output));
+        let kinds: Vec<_> = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()).collect();
+        assert_eq!(kinds.len(), 2);
+        assert_eq!(kinds[1]["event"], "rendezvous-back");
+    }
+
+    #[test]
+    fn people_read_statistics_every_five_seconds() {
+        let reports: Vec<_> = std::iter::repeat_with(stats).take(10).chain([Report::RendezvousBack]).collect();
+        let text = written(&reports, |lines, output| write_plain(lines, output));
+        assert_eq!(text.lines().count(), 3, "{text}");
+    }
+
+    #[test]
+    fn a_closed_pipe_is_noticed() {
+        let (sender, lines) = channel();
+        sender.send(Line { report: Report::RendezvousBack, at: None }).unwrap();
+        assert!(write_json(&lines, Closed).is_err());
+    }
+
+    fn written(reports: &[Report], write: impl Fn(&Receiver<Line>, &mut Vec<u8>) -> io::Result<()>) -> String {
+        let (sender, lines) = channel();
+        for report in reports {
+            sender.send(Line { report: report.clone(), at: None }).unwrap();
+        }
+        drop(sender);
+        let mut output = Vec::new();
+        write(&lines, &mut output).unwrap();
+        String::from_utf8(output).unwrap()
+    }
+
+    fn stats() -> Report {
+        Report::Stats(Stats::default())
+    }
+
+    struct Closed;
+
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What every command that enters a room needs around it: output, signals, identity.
+
+use meipo::link::Link;
+
+use crate::args::Options;
+use crate::identity::Claim;
+use crate::output::{Output, Reporter, Style};
+use crate::session::{Session, Stay};
+use crate::stop::Stop;
+
+/// Output and signals, while the program runs.
+#[derive(Debug)]
+pub struct Program {
+    reporter: Reporter,
+    output: Output,
+    stop: Stop,
+}
+
+impl Program {
+    /// Starts to write and to listen for signals.
+    ///
+    /// # Errors
+    /// When the system does not let us listen for signals.
+    pub fn start(options: &Options, _link: &Link) -> anyhow::Result<Self> {
+        let stop = Stop::new();
+        stop.listen(|| {})?;
+        let style = if options.json { Style::Json } else { Style::Plain };
+        let (reporter, output) = Output::start(style, stop.clone());
+        Ok(Program { reporter, output, stop })
+    }
+
+    /// Enters a room under the identity that is asked for.
+    ///
+    /// # Errors
+    /// When there is no identity, the rendezvous' name is not known, or no socket can be had.
+    pub async fn join(&self, stay: Stay, options: &Options) -> anyhow::Result<Session> {
+        let claim = Claim::new(options, |message| eprintln!("peer: {message}"))?;
+        Session::start(stay, options, claim, self.reporter.clone(), self.stop.clone()).await
+    }
+
+    /// Where to tell things.
+    pub fn reporter(&self) -> &Reporter {
+        &self.reporter
+    }
+
+    /// Whether to end.
+    pub fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
+    /// Writes out the rest.
+    pub async fn end(self) {
+        drop(self.reporter);
+        self.output.finish().await;
+    }
+}

@@ -1,0 +1,26 @@
+//! `peer watch`: receives and decodes everything, and reports how well it comes.
+
+use meipo::media::jitter::Playout;
+
+use crate::args::{Options, WatchArgs};
+use crate::program::Program;
+use crate::room::{self, Parts};
+use crate::session::Stay;
+use crate::viewer::Viewer;
+
+/// Watches until told to stop.
+///
+/// # Errors
+/// When the link is wrong, or the room cannot be entered.
+pub async fn run(args: &WatchArgs, options: &Options) -> anyhow::Result<()> {
+    let link = args.resolve(options)?;
+    let program = Program::start(options, &link)?;
+    let result = async {
+        let playout = Some(Playout::Live { delay: args.playout_delay });
+        let session = program.join(Stay { link, playout }, options).await?;
+        room::run(session, Parts { viewer: Some(Viewer::start()?), ..Parts::default() }).await
+    };
+    let result = result.await;
+    program.end().await;
+    result
+}
