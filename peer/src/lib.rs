@@ -3,18 +3,20 @@
 //! ```text
 //! args, identity, logging, stop      what the person wants, and who they are
 //! program, session, room             around, before and during a stay in a room
-//! events, output                     what is told, and how
+//! events, output ← table ← board     what is told, and how
 //! feed ← schedule, pattern_feed      what we show
 //! viewer ← decode                    what we see
 //! keeper ← recordings                what we keep
-//! publish, watch, record, id         one command each
+//! publish, watch, record, demo, id   one command each
 //! codec, container, pattern          frames of every kind
 //! ```
 
 pub mod args;
+pub mod board;
 pub mod codec;
 pub mod container;
 pub mod decode;
+pub mod demo;
 pub mod doctor;
 pub mod events;
 pub mod feed;
@@ -34,6 +36,7 @@ pub mod room;
 pub mod schedule;
 pub mod session;
 pub mod stop;
+pub mod table;
 pub mod viewer;
 pub mod watch;
 pub mod worker;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use peer::args::{Args, Command};
-use peer::{id, logging, publish, record, watch};
+use peer::{demo, id, logging, publish, record, watch};
 use tokio::runtime::Runtime;
 
 fn main() -> ExitCode {
@@ -19,14 +19,14 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> anyhow::Result<()> {
     let options = &args.options;
-    logging::start(options.verbose, options.log_json)?;
+    logging::start(options)?;
     let runtime = Runtime::new()?;
     let result = match &args.command {
         Command::Id => id::run(options),
         Command::Publish(publish) => runtime.block_on(publish::run(publish, options)),
         Command::Watch(watch) => runtime.block_on(watch::run(watch, options)),
         Command::Record(record) => runtime.block_on(record::run(record, options)),
-        Command::Demo(_) => anyhow::bail!("not here yet"),
+        Command::Demo(demo) => runtime.block_on(demo::run(demo, options)),
     };
     // A thread may wait for standard input for ever.
     runtime.shutdown_background();

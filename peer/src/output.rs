@@ -3,13 +3,16 @@
 //! Writing happens on a thread of its own: a reader that is slow, or a terminal that is paused, never holds up a call.
 //! When nobody reads any more the program is asked to end.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
+use crate::args::Options;
+use crate::board::Board;
 use crate::events::{Line, Report};
 use crate::params::PLAIN_STATS_EVERY;
 use crate::stop::Stop;
+use crate::table;
 
 /// How reports are shown.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -18,12 +21,46 @@ pub enum Style {
     Json,
     /// Sentences, one a line.
     Plain,
+    /// The live table.
+    Table,
+}
+
+impl Style {
+    /// What suits the person: a table only where it can be drawn, and nothing else is written over it.
+    pub fn choose(options: &Options) -> Self {
+        let is_logged = options.verbose > 0 || std::env::var_os("RUST_LOG").is_some();
+        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        if options.json {
+            Style::Json
+        } else if !io::stdout().is_terminal() || is_dumb || (is_logged && io::stderr().is_terminal()) {
+            Style::Plain
+        } else {
+            Style::Table
+        }
+    }
+
+    /// Gives the terminal back, before the process ends at once.
+    pub fn restore(self) -> fn() {
+        match self {
+            Style::Json | Style::Plain => || {},
+            Style::Table => table::restore,
+        }
+    }
+}
+
+/// What is handed in.
+#[derive(Clone, Debug)]
+pub enum Message {
+    /// An event.
+    Line(Line),
+    /// A remark for the person that is no event: it goes to stderr.
+    Note(String),
 }
 
 /// Where reports are handed in. Clones write to the same place.
 #[derive(Clone, Debug)]
 pub struct Reporter {
-    lines: Sender<Line>,
+    messages: Sender<Message>,
     at: Option<String>,
 }
 
@@ -31,12 +68,17 @@ impl Reporter {
     /// Tells that something happened.
     pub fn tell(&self, report: Report) {
         // After the output has ended there is nobody to tell.
-        let _ = self.lines.send(Line { report, at: self.at.clone() });
+        let _ = self.messages.send(Message::Line(Line { report, at: self.at.clone() }));
+    }
+
+    /// Tells the person something that is no event.
+    pub fn note(&self, message: &str) {
+        let _ = self.messages.send(Message::Note(message.to_owned()));
     }
 
     /// A reporter that says who tells: one of several peers in this process.
     pub fn for_peer(&self, name: &str) -> Self {
-        Reporter { lines: self.lines.clone(), at: Some(name.to_owned()) }
+        Reporter { messages: self.messages.clone(), at: Some(name.to_owned()) }
     }
 }
 
@@ -47,20 +89,22 @@ pub struct Output {
 }
 
 impl Output {
-    /// Begins to write. `stop` is asked when nobody reads any more.
-    pub fn start(style: Style, stop: Stop) -> (Reporter, Output) {
-        let (lines, received) = channel();
+    /// Begins to write. `stop` is asked when nobody reads any more, or the person says so; `board` is what a table begins
+    /// with.
+    pub fn start(style: Style, board: Board, stop: Stop) -> (Reporter, Output) {
+        let (messages, received) = channel();
         let thread = thread::spawn(move || {
             let written = match style {
                 Style::Json => write_json(&received, io::stdout()),
                 Style::Plain => write_plain(&received, io::stdout()),
+                Style::Table => table::run(&received, board, &stop),
             };
             if let Err(error) = written {
                 tracing::debug!(%error, "nobody reads the output");
                 stop.ask();
             }
         });
-        (Reporter { lines, at: None }, Output { thread })
+        (Reporter { messages, at: None }, Output { thread })
     }
 
     /// Writes out the rest; all reporters must be gone.
@@ -69,8 +113,8 @@ impl Output {
     }
 }
 
-fn write_json(lines: &Receiver<Line>, mut output: impl Write) -> io::Result<()> {
-    for line in lines {
+fn write_json(messages: &Receiver<Message>, mut output: impl Write) -> io::Result<()> {
+    for line in messages.iter().filter_map(line_of) {
         let mut text = serde_json::to_vec(&line)?;
         text.push(b'\n');
         output.write_all(&text)?;
@@ -79,9 +123,9 @@ fn write_json(lines: &Receiver<Line>, mut output: impl Write) -> io::Result<()> 
     Ok(())
 }
 
-fn write_plain(lines: &Receiver<Line>, mut output: impl Write) -> io::Result<()> {
+fn write_plain(messages: &Receiver<Message>, mut output: impl Write) -> io::Result<()> {
     let mut rationed = Ration::default();
-    for line in lines {
+    for line in messages.iter().filter_map(line_of) {
         if !rationed.admits(&line) {
             continue;
         }
@@ -92,6 +136,17 @@ fn write_plain(lines: &Receiver<Line>, mut output: impl Write) -> io::Result<()>
         output.flush()?;
     }
     Ok(())
+}
+
+/// The event in a message; a remark is made on the way.
+fn line_of(message: Message) -> Option<Line> {
+    match message {
+        Message::Line(line) => Some(line),
+        Message::Note(note) => {
+            eprintln!("peer: {note}");
+            None
+        }
+    }
 }
 
 /// Lets through every event, but only some of the statistics: people read slowly.
@@ -132,14 +187,14 @@ mod tests {
     #[test]
     fn a_closed_pipe_is_noticed() {
         let (sender, lines) = channel();
-        sender.send(Line { report: Report::RendezvousBack, at: None }).unwrap();
+        sender.send(Message::Line(Line { report: Report::RendezvousBack, at: None })).unwrap();
         assert!(write_json(&lines, Closed).is_err());
     }
 
-    fn written(reports: &[Report], write: impl Fn(&Receiver<Line>, &mut Vec<u8>) -> io::Result<()>) -> String {
+    fn written(reports: &[Report], write: impl Fn(&Receiver<Message>, &mut Vec<u8>) -> io::Result<()>) -> String {
         let (sender, lines) = channel();
         for report in reports {
-            sender.send(Line { report: report.clone(), at: None }).unwrap();
+            sender.send(Message::Line(Line { report: report.clone(), at: None })).unwrap();
         }
         drop(sender);
         let mut output = Vec::new();

@@ -95,6 +95,9 @@ pub const PATTERN_EXPECTED_LOSS: u8 = 10;
 
 // ── Commands ────────────────────────────────────────────────────────────────────────────────────
 
+/// Rate of each peer's pictures in the demo: three of them leave two cores enough to do other things.
+pub const DEMO_BITRATE: Bitrate = Bitrate::from_kilobits(400);
+
 /// How long a file waits for those who are in the room already.
 pub const READY_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -130,6 +133,12 @@ pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often plain lines tell statistics: every this many reports.
 pub const PLAIN_STATS_EVERY: u32 = 5;
+
+/// Lines of the live table's log: more than any terminal shows.
+pub const BOARD_LOG: usize = 200;
+
+/// How often the live table is drawn, and keys are read.
+pub const BOARD_TICK: Duration = Duration::from_millis(150);
 
 /// How long a recording waits for further tracks to be announced before its file is begun.
 pub const ANNOUNCEMENT_WAIT: Duration = Duration::from_millis(300);

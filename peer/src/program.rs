@@ -3,6 +3,7 @@
 use meipo::link::Link;
 
 use crate::args::Options;
+use crate::board::Board;
 use crate::identity::Claim;
 use crate::output::{Output, Reporter, Style};
 use crate::session::{Session, Stay};
@@ -21,11 +22,18 @@ impl Program {
     ///
     /// # Errors
     /// When the system does not let us listen for signals.
-    pub fn start(options: &Options, _link: &Link) -> anyhow::Result<Self> {
+    pub fn start(options: &Options, link: &Link) -> anyhow::Result<Self> {
+        Program::start_with(Style::choose(options), Board::new(Board::place_of(link)))
+    }
+
+    /// Starts to write in this style, and to listen for signals.
+    ///
+    /// # Errors
+    /// When the system does not let us listen for signals.
+    pub fn start_with(style: Style, board: Board) -> anyhow::Result<Self> {
         let stop = Stop::new();
-        stop.listen(|| {})?;
-        let style = if options.json { Style::Json } else { Style::Plain };
-        let (reporter, output) = Output::start(style, stop.clone());
+        stop.listen(style.restore())?;
+        let (reporter, output) = Output::start(style, board, stop.clone());
         Ok(Program { reporter, output, stop })
     }
 
@@ -34,7 +42,7 @@ impl Program {
     /// # Errors
     /// When there is no identity, the rendezvous' name is not known, or no socket can be had.
     pub async fn join(&self, stay: Stay, options: &Options) -> anyhow::Result<Session> {
-        let claim = Claim::new(options, |message| eprintln!("peer: {message}"))?;
+        let claim = Claim::new(options, |message| self.reporter.note(message))?;
         Session::start(stay, options, claim, self.reporter.clone(), self.stop.clone()).await
     }
 

@@ -146,7 +146,7 @@ impl Session {
                 _ = self.tick.tick() => return Ok(Moment::Tick),
                 () = at(patience) => {
                     self.patience = None;
-                    eprintln!("peer: the rendezvous does not answer; trying on (is it running, and its port open in UDP and TCP?)");
+                    self.reporter.note(UNREACHABLE);
                 }
             }
         }
@@ -274,6 +274,9 @@ impl Session {
         })
     }
 }
+
+const UNREACHABLE: &str =
+    "the rendezvous does not answer; trying on (is it running, and is its port open in UDP and TCP?)";
 
 async fn at(deadline: Option<Instant>) {
     match deadline {
