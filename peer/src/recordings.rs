@@ -331,7 +331,8 @@ mod tests {
             recordings.handle_frame(ALICE, frame(0, number), time(number));
             recordings.handle_timeout(time(number));
             if number == 90 {
-                recordings.handle_track(ALICE, track(1));
+                let kind = TrackKind::Video { width: 64, height: 64, millihertz: 50_000 };
+                recordings.handle_track(ALICE, Track { kind, codec: "vp8".to_owned(), ..track(1) });
             }
             if number > 90 {
                 recordings.handle_frame(ALICE, frame(1, number), time(number));

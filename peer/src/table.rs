@@ -5,6 +5,7 @@
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
+use meipo::units::PeerId;
 use ratatui::Frame;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use ratatui::layout::{Constraint, Layout};
@@ -37,7 +38,9 @@ pub fn run(messages: &Receiver<Message>, mut board: Board, stop: &Stop) -> io::R
         }
     };
     restore();
-    board.rows.values().for_each(|row| println!("{}", row.stats));
+    for ((at, _), row) in sorted(&board) {
+        println!("{}{}", at.as_ref().map_or(String::new(), |at| format!("[{at}] ")), row.stats);
+    }
     shown
 }
 
@@ -109,7 +112,7 @@ fn table(board: &Board) -> Table<'_> {
         "freezes",
         "latency ms",
     ];
-    let rows = board.rows.iter().map(|((at, _), row)| row_of(at.as_deref(), row));
+    let rows = sorted(board).into_iter().map(|((at, _), row)| row_of(at.as_deref(), row));
     let widths = [
         Constraint::Fill(2),
         Constraint::Length(11),
@@ -125,6 +128,13 @@ fn table(board: &Board) -> Table<'_> {
     ];
     let head = TableRow::new(heads.map(Cell::from)).style(Style::new().add_modifier(Modifier::BOLD));
     Table::new(rows, widths).header(head).block(Block::new().borders(Borders::ALL).border_style(DIM))
+}
+
+/// The rows as people look for them: by name.
+fn sorted(board: &Board) -> Vec<(&(Option<String>, PeerId), &Row)> {
+    let mut rows: Vec<_> = board.rows.iter().collect();
+    rows.sort_by_key(|((at, _), row)| (at, &row.stats.name));
+    rows
 }
 
 fn row_of<'a>(at: Option<&str>, row: &'a Row) -> TableRow<'a> {
@@ -161,7 +171,6 @@ const DIM: Style = Style::new().fg(Color::DarkGray);
 
 #[cfg(test)]
 mod tests {
-    use meipo::units::PeerId;
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
 
