@@ -37,10 +37,8 @@ use crate::viewer::Viewer;
 /// When no socket can be had on this machine.
 pub async fn run(args: &DemoArgs, options: &Options) -> anyhow::Result<()> {
     let rendezvous = Rendezvous::start().await?;
-    let style = match Style::choose(options) {
-        Style::Table if args.headless => Style::Plain,
-        style => style,
-    };
+    let style = Style::choose(options);
+    let style = if args.headless && style == Style::Table { Style::Plain } else { style };
     let program = Program::start_with(style, Board::new("demo on this machine".to_owned()))?;
     program.reporter().tell(Report::Invite(Invite { link: rendezvous.link.to_string() }));
     if style == Style::Plain {

@@ -55,11 +55,11 @@ impl Viewer {
             | Event::Path { .. }
             | Event::Trouble { .. } => return None,
         };
-        let is_taken = self.worker.try_do(job);
-        match event {
-            Event::Frame { peer, frame } if !is_taken => Some((*peer, frame.track)),
-            _ => None,
-        }
+        let left_out = match &job {
+            Job::Frame(peer, frame) => Some((*peer, frame.track)),
+            Job::Track(..) | Job::Lost(..) | Job::TrackEnded(..) | Job::PeerLeft(_) => None,
+        };
+        if self.worker.try_do(job) { None } else { left_out }
     }
 
     /// The next wish of the decoders.

@@ -2,6 +2,8 @@
 //!
 //! What is waited for are the events a process prints; no test sleeps.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "in a test a panic is the report")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
