@@ -48,6 +48,8 @@ pub enum Command {
     /// the last two seconds.
     #[command(after_help = RECORD_EXAMPLES)]
     Record(RecordArgs),
+    /// Find out what NAT this is, whether UDP passes and which way media would go
+    Doctor(DoctorArgs),
     /// A rendezvous and three peers on this machine, with nothing to install or open
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoArgs),
@@ -67,15 +69,16 @@ pub struct PublishArgs {
     #[arg(long, value_name = "WxH@FPS")]
     pub test_pattern: Option<PatternSpec>,
     /// Bits a second of the test pattern's pictures
-    #[arg(long, value_name = "RATE", default_value = "800k", requires = "test_pattern")]
+    #[arg(long, value_name = "RATE", default_value = "800k", requires = "test_pattern", conflicts_with = "second")]
     pub bitrate: Bitrate,
     /// Colour of the test pattern in degrees, so that several can be told apart [default: by name]
-    #[arg(long, value_name = "0-359", requires = "test_pattern", value_parser = clap::value_parser!(u16).range(0..360))]
+    #[arg(long, value_name = "0-359", requires = "test_pattern", conflicts_with = "second", value_parser = clap::value_parser!(u16).range(0..360))]
     pub hue: Option<u16>,
     /// Begin the file again when it ends
     #[arg(long = "loop", conflicts_with = "test_pattern")]
     pub is_looped: bool,
-    /// Begin the file once this many peers are connected [default: everybody who is there, for 5 s at most]
+    /// Begin once this many peers are connected [default: everybody who is there, for 5 s at most; standard input at once,
+    /// because waiting would delay a camera for good]
     #[arg(long, value_name = "N", conflicts_with = "test_pattern")]
     pub wait_for: Option<usize>,
 }
@@ -100,6 +103,14 @@ pub struct RecordArgs {
     /// Folder for the files; made if it is not there
     #[arg(value_name = "DIR")]
     second: Option<String>,
+}
+
+/// Which rendezvous to examine the way to.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct DoctorArgs {
+    /// The invite link
+    #[arg(value_name = "LINK")]
+    first: Option<String>,
 }
 
 /// How to show off.
@@ -187,6 +198,16 @@ impl PublishArgs {
 
 impl WatchArgs {
     /// What to watch.
+    ///
+    /// # Errors
+    /// When the link is wrong.
+    pub fn resolve(&self, options: &Options) -> anyhow::Result<Link> {
+        parse_link(self.first.as_deref().or(options.link.as_deref()))
+    }
+}
+
+impl DoctorArgs {
+    /// Which rendezvous, by a link to any of its rooms.
     ///
     /// # Errors
     /// When the link is wrong.
@@ -297,6 +318,7 @@ Examples:
   peer demo                                          see it work, on this machine alone
   peer publish \"$LINK\" clip.mkv --name alice          be a headless camera
   peer watch \"$LINK\"                                  see how well everybody comes through
+  peer doctor \"$LINK\"                                 see what stands in the way
   peer record \"$LINK\" recordings                      keep what is said and shown";
 
 const PUBLISH_EXAMPLES: &str = "\

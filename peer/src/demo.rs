@@ -65,9 +65,9 @@ async fn stay(
     stop: &Stop,
 ) -> anyhow::Result<()> {
     let options = Options { name: Some(name.parse()?), ..options.clone() };
-    let feed = Feed::pattern(&Settings { spec: args.pattern, bitrate: DEMO_BITRATE, hue })?;
     let stay = Stay { link, playout: Some(Playout::Live { delay: PLAYOUT_DELAY }) };
     let session = Session::start(stay, &options, Claim::temporary()?, reporter, stop.clone()).await?;
+    let feed = Feed::pattern(&Settings { spec: args.pattern, bitrate: DEMO_BITRATE, hue })?;
     let parts = Parts { feed: Some(feed), viewer: Some(Viewer::start()?), keeper: None };
     room::run(session, parts).await
 }

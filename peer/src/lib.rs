@@ -1,14 +1,15 @@
 //! The peer as a library, so that tests and benches reach its parts.
 //!
 //! ```text
-//! args, identity, logging, stop      what the person wants, and who they are
-//! program, session, room             around, before and during a stay in a room
-//! events, output ← table ← board     what is told, and how
-//! feed ← schedule, pattern_feed      what we show
-//! viewer ← decode                    what we see
-//! keeper ← recordings                what we keep
-//! publish, watch, record, demo, id   one command each
-//! codec, container, pattern          frames of every kind
+//! args, identity, logging, stop       what the person wants, and who they are
+//! program, session, room              around, before and during a stay in a room
+//! events, output ← table ← board      what is told, and how
+//! feed ← schedule, pattern_feed       what we show
+//! viewer ← decode                     what we see
+//! keeper ← recordings                 what we keep
+//! publish, watch, record, demo,       one command each
+//! id, doctor
+//! codec, container, pattern           frames of every kind
 //! ```
 
 pub mod args;

@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use peer::args::{Args, Command};
-use peer::{demo, id, logging, publish, record, watch};
+use peer::args::{Args, Command, DoctorArgs, Options};
+use peer::{demo, doctor, id, logging, publish, record, watch};
 use tokio::runtime::Runtime;
 
 fn main() -> ExitCode {
     match run(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("peer: {error:#}");
             ExitCode::FAILURE
@@ -17,12 +17,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Args) -> anyhow::Result<()> {
+fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let options = &args.options;
     logging::start(options)?;
     let runtime = Runtime::new()?;
     let result = match &args.command {
         Command::Id => id::run(options),
+        Command::Doctor(doctor) => return examine(doctor, options, &runtime),
         Command::Publish(publish) => runtime.block_on(publish::run(publish, options)),
         Command::Watch(watch) => runtime.block_on(watch::run(watch, options)),
         Command::Record(record) => runtime.block_on(record::run(record, options)),
@@ -30,5 +31,12 @@ fn run(args: &Args) -> anyhow::Result<()> {
     };
     // A thread may wait for standard input for ever.
     runtime.shutdown_background();
-    result
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+/// Where no call is possible the doctor's exit code says so, too.
+fn examine(args: &DoctorArgs, options: &Options, runtime: &Runtime) -> anyhow::Result<ExitCode> {
+    let link = args.resolve(options)?;
+    let is_well = runtime.block_on(doctor::run(&link, !options.no_port_mapping, options.json))?;
+    Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

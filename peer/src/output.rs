@@ -129,9 +129,10 @@ fn write_plain(messages: &Receiver<Message>, mut output: impl Write) -> io::Resu
         if !rationed.admits(&line) {
             continue;
         }
+        let text = harmless(&line.report.to_string());
         match &line.at {
-            Some(at) => writeln!(output, "[{at}] {}", line.report)?,
-            None => writeln!(output, "{}", line.report)?,
+            Some(at) => writeln!(output, "[{at}] {text}")?,
+            None => writeln!(output, "{text}")?,
         }
         output.flush()?;
     }
@@ -147,6 +148,11 @@ fn line_of(message: Message) -> Option<Line> {
             None
         }
     }
+}
+
+/// Text that holds what others said, without what could write elsewhere on a terminal.
+fn harmless(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
 }
 
 /// Lets through every event, but only some of the statistics: people read slowly.
@@ -167,7 +173,7 @@ impl Ration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::Stats;
+    use crate::events::{ErrorReport, Stats};
 
     #[test]
     fn each_report_is_one_line_of_json() {
@@ -182,6 +188,13 @@ mod tests {
         let reports: Vec<_> = std::iter::repeat_with(stats).take(10).chain([Report::RendezvousBack]).collect();
         let text = written(&reports, |lines, output| write_plain(lines, output));
         assert_eq!(text.lines().count(), 3, "{text}");
+    }
+
+    #[test]
+    fn what_a_stranger_says_cannot_write_over_the_terminal() {
+        let error = ErrorReport { message: "codec \u{1b}[2J\r".into(), peer: None, name: None };
+        let text = written(&[Report::Error(error)], |lines, output| write_plain(lines, output));
+        assert_eq!(text, "codec \u{fffd}[2J\u{fffd}\n");
     }
 
     #[test]

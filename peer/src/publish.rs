@@ -25,11 +25,16 @@ pub async fn run(args: &PublishArgs, options: &Options) -> anyhow::Result<()> {
         match input {
             Input::Pattern(spec) => {
                 let hue = args.hue.unwrap_or_else(|| hue_of(&options.name()));
-                let feed = Feed::pattern(&Settings { spec, bitrate: args.bitrate, hue })?;
                 let session = program.join(stay, options).await?;
+                let feed = Feed::pattern(&Settings { spec, bitrate: args.bitrate, hue })?;
                 room::run(session, Parts { feed: Some(feed), ..Parts::default() }).await
             }
             Input::File(_) | Input::Stdin => {
+                let wanted = match (args.wait_for, &input) {
+                    (Some(wanted), _) => Audience::Count(wanted),
+                    (None, Input::Stdin) => Audience::Count(0),
+                    (None, Input::File(_) | Input::Pattern(_)) => Audience::Present,
+                };
                 // Nothing may come for long on standard input; being told to stop must not wait for it.
                 let file = tokio::select! {
                     file = OpenFile::open(input, args.is_looped) => file?,
@@ -40,7 +45,7 @@ pub async fn run(args: &PublishArgs, options: &Options) -> anyhow::Result<()> {
                     program.reporter().tell(Report::Error(report));
                 }
                 let mut session = program.join(stay, options).await?;
-                match wait_for_audience(&mut session, args.wait_for).await {
+                match wait_for_audience(&mut session, wanted).await {
                     Ok(true) => room::run(session, Parts { feed: Some(Feed::file(file)), ..Parts::default() }).await,
                     Ok(false) => {
                         session.leave().await;
@@ -56,17 +61,26 @@ pub async fn run(args: &PublishArgs, options: &Options) -> anyhow::Result<()> {
     result
 }
 
+/// Who is to see the beginning.
+#[derive(Clone, Copy, Debug)]
+enum Audience {
+    /// So many, whoever they are.
+    Count(usize),
+    /// Everybody who was there before us, unless it takes too long.
+    Present,
+}
+
 /// Waits until those are connected who are to see the beginning; `false` if the stay was over before.
-async fn wait_for_audience(session: &mut Session, wanted: Option<usize>) -> anyhow::Result<bool> {
+async fn wait_for_audience(session: &mut Session, wanted: Audience) -> anyhow::Result<bool> {
     let mut ready_by: Option<Instant> = None;
     loop {
         let now = Instant::now();
         if session.has_joined() {
             let since = *ready_by.get_or_insert(now);
             let is_ready = match wanted {
-                Some(wanted) => session.connected() >= wanted,
-                None if now >= since + READY_PATIENCE => true,
-                None => now >= since + READY_GRACE && is_complete(session.endpoint()).await,
+                Audience::Count(wanted) => session.connected() >= wanted,
+                Audience::Present if now >= since + READY_PATIENCE => true,
+                Audience::Present => now >= since + READY_GRACE && is_complete(session.endpoint()).await,
             };
             if is_ready {
                 return Ok(true);

@@ -66,6 +66,24 @@ fn a_published_file_is_recorded_bit_for_bit() {
 }
 
 #[test]
+fn a_file_waits_for_as_many_as_it_is_told() {
+    let Some(clip) = clip("waiting.mkv") else { return };
+    let room = Room::open();
+    let line = ["publish", &room.link, text(&clip.file), "--wait-for", "2", "--json"];
+    let mut publish = room.peer(&line);
+    publish.wait("welcome", |event| event["event"] == "joined");
+    let mut first = room.peer(&["watch", &room.link, "--json", "--name", "bob"]);
+    publish.wait("bob", |event| event["name"] == "bob");
+    let mut second = room.peer(&["watch", &room.link, "--json", "--name", "carol"]);
+    for watch in [&mut first, &mut second] {
+        watch.wait("end", |event| event["event"] == "peer-left" && event["reason"] == "left");
+        let most = watch.seen.iter().filter_map(|event| event["frames"].as_u64()).max();
+        assert!(most > Some(100), "{most:?} frames");
+    }
+    assert!(publish.ended().success());
+}
+
+#[test]
 fn standard_input_is_published_as_it_comes() {
     let Some(clip) = clip("stdin.mkv") else { return };
     let room = Room::open();
