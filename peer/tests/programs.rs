@@ -23,6 +23,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 #[test]
 fn a_test_pattern_is_watched_and_its_age_is_known() {
@@ -253,10 +254,15 @@ impl Process {
         Process { input: child.stdin.take(), child, events, seen: Vec::new() }
     }
 
-    /// The first event from now on that `matches`.
+    /// The first event, seen or still to come, that `matches`.
     fn wait(&mut self, what: &str, matches: impl Fn(&Value) -> bool) -> Value {
+        let ends = Instant::now() + PATIENCE;
+        if let Some(event) = self.seen.iter().find(|event| matches(event)) {
+            return event.clone();
+        }
         loop {
-            let Ok(event) = self.events.recv_timeout(PATIENCE) else { panic!("no {what}; seen: {:#?}", self.seen) };
+            let left = ends.saturating_duration_since(Instant::now());
+            let Ok(event) = self.events.recv_timeout(left) else { panic!("no {what}; seen: {:#?}", self.seen) };
             self.seen.push(event.clone());
             if matches(&event) {
                 return event;
@@ -266,9 +272,11 @@ impl Process {
 
     /// Waits until it has ended by itself.
     fn ended(&mut self) -> ExitStatus {
-        while let Ok(event) = self.events.recv_timeout(PATIENCE) {
+        let ends = Instant::now() + PATIENCE;
+        while let Ok(event) = self.events.recv_timeout(ends.saturating_duration_since(Instant::now())) {
             self.seen.push(event);
         }
+        assert!(Instant::now() < ends, "it does not end; seen: {:#?}", self.seen);
         self.child.wait().unwrap()
     }
 
