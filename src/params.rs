@@ -105,6 +105,10 @@ pub const PROBES_UNPROVEN_PER_SECOND: u64 = 2;
 /// How long a probe waits that would be one too many.
 pub const PROBE_POSTPONED: Duration = Duration::from_millis(500);
 
+/// How often a way that worked once, or an address at which the rendezvous sees the peer, is asked again while there is no
+/// direct path: sooner than any NAT forgets that we asked, so that both sides' probes still meet.
+pub const PROBE_AGAIN: Duration = Duration::from_secs(10);
+
 /// How often a proven but idle path is probed: half of the 30 s after which careless NATs forget it (RFC 4787 REQ-5 asks
 /// for two minutes).
 pub const PROBE_IDLE: Duration = Duration::from_secs(15);

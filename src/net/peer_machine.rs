@@ -18,7 +18,7 @@ use quinn_proto::EcnCodepoint;
 
 use super::clock::Clock;
 use super::identity::Identity;
-use super::quic::{Admission, Quic, QuicEvent, QuicId};
+use super::quic::{Admission, Pulse, Quic, QuicEvent, QuicId};
 use super::quic_config::{QuicConfig, QuicRole};
 use crate::node::{Action, Close, Event, Node, NodeConfig, Party, Transmit};
 use crate::params::QUIC_IDLE;
@@ -100,6 +100,8 @@ pub struct PeerMachine {
 struct Link {
     number: u64,
     connection: Option<QuicId>,
+    /// How far it was when last looked at.
+    pulse: Pulse,
 }
 
 impl PeerMachine {
@@ -323,7 +325,7 @@ impl PeerMachine {
 
     fn attach(&mut self, peer: PeerId, id: QuicId) {
         let number = self.number(peer);
-        let former = self.peers.insert(peer, Link { number, connection: Some(id) });
+        let former = self.peers.insert(peer, Link { number, connection: Some(id), pulse: Pulse::default() });
         if let Some(former) = former.and_then(|link| link.connection) {
             self.ids.remove(&former);
         }
@@ -338,7 +340,7 @@ impl PeerMachine {
         let number = self.next_number;
         self.next_number += 1;
         self.numbers.insert(number, peer);
-        self.peers.insert(peer, Link { number, connection: None });
+        self.peers.insert(peer, Link { number, connection: None, pulse: Pulse::default() });
         number
     }
 
@@ -452,9 +454,24 @@ impl PeerMachine {
             self.dropped += 1;
             return;
         };
-        self.node.handle_received(&peer, route);
+        self.node.handle_received(&peer, route, now);
         let number = self.number(peer);
         self.handle_quic(Synthetic::Peer(number).address(), ecn, data, now);
+        self.feel_pulse(peer, now);
+    }
+
+    /// Tells the node what the connection to a peer has asked and was answered since.
+    fn feel_pulse(&mut self, peer: PeerId, now: Time) {
+        let Some(link) = self.peers.get_mut(&peer) else { return };
+        let Some(id) = link.connection else { return };
+        let pulse = self.quic.pulse(id);
+        let before = std::mem::replace(&mut link.pulse, pulse);
+        if pulse.answered > before.answered {
+            self.node.handle_answered(&peer);
+        }
+        if pulse.asked > before.asked {
+            self.node.handle_asked(&peer, now);
+        }
     }
 
     fn handle_quic(&mut self, from: SocketAddr, ecn: Option<EcnCodepoint>, data: BytesMut, now: Time) {
@@ -497,7 +514,7 @@ impl PeerMachine {
     ) -> Option<(Place, Option<usize>)> {
         let peer = *self.numbers.get(&number)?;
         let route = self.node.route_to(&peer)?;
-        self.node.handle_sent(&peer, now);
+        self.feel_pulse(peer, now);
         Some(self.enroute(route, buffer, segment))
     }
 

@@ -12,7 +12,7 @@ use super::punch::{Guess, Punch};
 use super::route::{Policy, Route, Score, SocketIndex};
 use crate::bucket::Bucket;
 use crate::params::{
-    DEAD_AFTER, MAX_PATHS, MAX_PROBES_IN_FLIGHT, PROBE_BURST, PROBE_IDLE, PROBE_POSTPONED, PROBE_SUSPECT,
+    DEAD_AFTER, MAX_PATHS, MAX_PROBES_IN_FLIGHT, PROBE_AGAIN, PROBE_BURST, PROBE_IDLE, PROBE_POSTPONED, PROBE_SUSPECT,
     PROBE_TIMEOUT, PROBES_UNPROVEN, PROBES_UNPROVEN_PER_SECOND, PUNCH_AFTER, PUNCH_LISTEN, PUNCH_REST, RELAY_RTT_GUESS,
     SUSPECT_AFTER,
 };
@@ -92,6 +92,8 @@ pub struct Agent {
     unproven: Bucket,
     /// Since when the selected path has been spoken into without an answer.
     unanswered_since: Option<Time>,
+    /// Since when the peer has spoken by other ways only.
+    elsewhere_since: Option<Time>,
     last_suspect_probe: Time,
     transmits: VecDeque<(Route, Vec<u8>)>,
     events: VecDeque<AgentEvent>,
@@ -106,6 +108,8 @@ struct Path {
     attempts: usize,
     next_probe: Option<Time>,
     is_source: bool,
+    /// Whether it is worth asking for ever: it worked once, or the rendezvous sees the peer there.
+    may_return: bool,
 }
 
 /// A path that answered a probe, or that the introducer vouches for.
@@ -131,6 +135,7 @@ impl Agent {
             target: None,
             unproven: Bucket::new(PROBES_UNPROVEN_PER_SECOND, PROBES_UNPROVEN, Time::ZERO),
             unanswered_since: None,
+            elsewhere_since: None,
             last_suspect_probe: Time::ZERO,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
@@ -184,6 +189,9 @@ impl Agent {
         for candidate in &candidates {
             let route = Route::Direct { socket: SocketIndex(0), remote: candidate.address };
             self.hope(route, now);
+            if let Some(path) = self.paths.get_mut(&route) {
+                path.may_return |= candidate.kind == CandidateKind::Reflexive;
+            }
         }
         let reflexive = candidates.iter().find(|c| c.kind == CandidateKind::Reflexive && c.address.is_ipv4());
         self.target = reflexive.map(|candidate| candidate.address);
@@ -218,14 +226,22 @@ impl Agent {
     }
 
     /// Something that asks for an answer was sent by the selected path.
-    pub fn handle_sent(&mut self, now: Time) {
+    pub fn handle_asked(&mut self, now: Time) {
         self.unanswered_since.get_or_insert(now);
     }
 
-    /// Something of the peer's came by `route`.
-    pub fn handle_received(&mut self, route: Route) {
+    /// Something that was sent by the selected path was answered, whichever way the answer took: the path works.
+    pub fn handle_answered(&mut self) {
+        self.unanswered_since = None;
+    }
+
+    /// Something of the peer's came by `route`. That says nothing of our own direction; but a peer that speaks by another
+    /// way than ours may have lost ours.
+    pub fn handle_received(&mut self, route: Route, now: Time) {
         if self.selected == Some(route) {
-            self.unanswered_since = None;
+            self.elsewhere_since = None;
+        } else {
+            self.elsewhere_since.get_or_insert(now);
         }
     }
 
@@ -265,7 +281,7 @@ impl Agent {
     pub fn poll_timeout(&self) -> Option<Time> {
         let probes = self.paths.values().filter_map(|path| path.next_probe).min();
         let punch = self.punch.as_ref().and_then(Punch::poll_timeout);
-        let suspicion = self.unanswered_since.map(|since| {
+        let suspicion = self.doubted_since().map(|since| {
             let first = since + self.suspect_after();
             first.max(self.last_suspect_probe + PROBE_SUSPECT)
         });
@@ -341,7 +357,6 @@ impl Agent {
         if !self.paths.contains_key(&route) {
             self.hope(route, now);
         }
-        self.handle_received(route);
         self.become_source(route);
         let Some(path) = self.paths.get_mut(&route) else { return };
         if path.proof.is_none() && path.attempts >= PROBE_BURST.len() {
@@ -367,8 +382,12 @@ impl Agent {
         path.proof = Some(Proof { rtt });
         path.attempts = PROBE_BURST.len();
         path.next_probe = Some(now + PROBE_IDLE);
+        path.may_return = true;
+        if self.selected == Some(route) {
+            self.unanswered_since = None;
+            self.elsewhere_since = None;
+        }
         self.become_source(route);
-        self.handle_received(route);
         self.select();
     }
 
@@ -395,6 +414,7 @@ impl Agent {
         if is_better && self.selected != Some(route) {
             self.selected = Some(route);
             self.unanswered_since = None;
+            self.elsewhere_since = None;
             self.events.push_back(AgentEvent::Selected(route));
         }
         if route.is_direct() {
@@ -414,9 +434,13 @@ impl Agent {
         SUSPECT_AFTER.max(self.rtt().unwrap_or_default() * 3 / 2)
     }
 
+    fn doubted_since(&self) -> Option<Time> {
+        [self.unanswered_since, self.elsewhere_since].into_iter().flatten().min()
+    }
+
     /// Silence makes the selected path suspect, then dead.
     fn suspect(&mut self, now: Time) {
-        let Some(since) = self.unanswered_since else { return };
+        let Some(since) = self.doubted_since() else { return };
         let silent = now.since(since);
         if silent < self.suspect_after() || now.since(self.last_suspect_probe) < PROBE_SUSPECT {
             return;
@@ -443,6 +467,7 @@ impl Agent {
             }
         }
         self.unanswered_since = Some(now);
+        self.elsewhere_since = None;
         self.select();
         if had_proof && self.selected == Some(route) {
             self.events.push_back(AgentEvent::Silent);
@@ -458,8 +483,12 @@ impl Agent {
             .collect();
         for route in due {
             let is_proven = self.proof(&route).is_some();
+            if self.is_needless(&route) {
+                self.postpone(route, PROBE_AGAIN, now);
+                continue;
+            }
             if route.is_direct() && !is_proven && !self.unproven.take(1, now) {
-                self.postpone(route, now);
+                self.postpone(route, PROBE_POSTPONED, now);
                 continue;
             }
             self.send_probe(route, now);
@@ -469,10 +498,16 @@ impl Agent {
         }
     }
 
-    /// Too much was sent to addresses that never answered.
-    fn postpone(&mut self, route: Route, now: Time) {
+    /// Whether a way that does not work need not be asked again, because a direct one does.
+    fn is_needless(&self, route: &Route) -> bool {
+        let Some(path) = self.paths.get(route) else { return true };
+        let has_direct = self.selected.is_some_and(|selected| selected.is_direct() && self.proof(&selected).is_some());
+        has_direct && path.proof.is_none() && path.attempts >= PROBE_BURST.len()
+    }
+
+    fn postpone(&mut self, route: Route, span: Duration, now: Time) {
         if let Some(path) = self.paths.get_mut(&route) {
-            path.next_probe = Some(now + PROBE_POSTPONED);
+            path.next_probe = Some(now + span);
         }
     }
 
@@ -517,6 +552,7 @@ impl Path {
         self.next_probe = match PROBE_BURST.get(self.attempts) {
             Some(gap) => Some(now + *gap),
             None if is_proven => Some(now + PROBE_IDLE),
+            None if self.may_return => Some(now + PROBE_AGAIN),
             None => None,
         };
     }
