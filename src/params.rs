@@ -166,6 +166,9 @@ pub const SOUND_DEADLINE: Duration = Duration::from_millis(400);
 /// How long a picture is worth sending: as long as a key frame takes through a slow start at a satellite's round trip.
 pub const PICTURE_DEADLINE: Duration = Duration::from_millis(1000);
 
+/// How often one receiver that is too slow may cost all others a key frame.
+pub const KEY_FRAME_AFTER_DROP: Duration = Duration::from_secs(2);
+
 /// Bytes in flight a new connection starts with: a key frame of 640×480.
 pub const WINDOW_INITIAL: u64 = 64 * 1024;
 

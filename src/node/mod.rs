@@ -227,12 +227,14 @@ impl Node {
     }
 
     /// The next datagram of media for a peer, if any is due and its connection has room.
-    pub fn poll_datagram(&mut self, peer: &PeerId, now: Time) -> Option<Bytes> {
-        let peer = self.peers.get_mut(peer)?;
-        if peer.link != Link::Up {
-            return None;
+    pub fn poll_datagram(&mut self, id: &PeerId, now: Time) -> Option<Bytes> {
+        let peer = self.peers.get_mut(id).filter(|peer| peer.link == Link::Up)?;
+        let packet = peer.queue.poll(now);
+        if let Some(track) = peer.queue.take_lacks_key(now) {
+            self.handle_key_frame_request(track, now);
         }
-        let datagram = peer.queue.poll(now)?.encode();
+        let datagram = packet?.encode();
+        let peer = self.peers.get_mut(id)?;
         peer.meter.handle_sent(datagram.len());
         Some(datagram)
     }

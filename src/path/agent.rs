@@ -430,8 +430,10 @@ impl Agent {
         }
     }
 
+    /// In whole microseconds, as time has no others.
     fn suspect_after(&self) -> Duration {
-        SUSPECT_AFTER.max(self.rtt().unwrap_or_default() * 3 / 2)
+        let patience = self.rtt().unwrap_or_default().as_micros() * 3 / 2;
+        SUSPECT_AFTER.max(Duration::from_micros(u64::try_from(patience).unwrap_or(u64::MAX)))
     }
 
     fn doubted_since(&self) -> Option<Time> {

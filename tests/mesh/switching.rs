@@ -31,7 +31,7 @@ fn a_switch_from_the_relay_to_a_direct_path_loses_no_frame() {
 #[test]
 fn heavy_media_keeps_its_pace_through_a_switch() {
     for seed in seeds(3) {
-        let (mut call, alice, bob) = pair_with(seed, |now| Studio::new(now).kilobits(3000));
+        let (mut call, alice, bob) = pair_with(seed, |now| Studio::new(now).kilobits(1500));
         call.world.between(alice, bob, &Link::default().loss(1.0));
         call.world.run(secs(5));
         call.world.between(alice, bob, &Link::default());

@@ -32,6 +32,7 @@ pub(crate) struct PeerConfig {
     pub(crate) rendezvous_id: PeerId,
     pub(crate) policy: Policy,
     pub(crate) may_tunnel: bool,
+    pub(crate) may_gamble: bool,
     pub(crate) playout: Playout,
     pub(crate) seed: u64,
 }
@@ -46,6 +47,7 @@ impl PeerConfig {
             rendezvous_id,
             policy: Policy::Any,
             may_tunnel: true,
+            may_gamble: true,
             playout: Playout::Live { delay: PLAYOUT_DELAY },
             seed,
         }
@@ -81,6 +83,7 @@ impl Peer {
         let mut node = NodeConfig::new(id, config.secret, name, config.seed);
         node.policy = config.policy;
         node.playout = config.playout;
+        node.may_gamble = config.may_gamble;
         let seed = [config.seed.to_le_bytes(); 4].concat().try_into().expect("32 bytes");
         let quic = QuicConfig::new(config.identity, QuicRole::Peer, QUIC_IDLE).with_seed(seed);
         let rendezvous = config.rendezvous;
