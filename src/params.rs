@@ -334,6 +334,9 @@ pub const QUIC_DATAGRAM_BATCH: usize = 4;
 /// Bytes of datagrams QUIC may hold: a batch, with room to spare.
 pub const QUIC_DATAGRAM_BUFFER: usize = 16 * 1024;
 
+/// Handshakes at the same time between peers: twice the members of a room, as each may begin anew.
+pub const PEER_HANDSHAKES: usize = 2 * MAX_ROOM_MEMBERS;
+
 /// Bytes of one control stream that may be on their way.
 pub const CONTROL_STREAM_WINDOW: u32 = 64 * 1024;
 

@@ -21,7 +21,7 @@ use super::identity::Identity;
 use super::quic::{Admission, Pulse, Quic, QuicEvent, QuicId};
 use super::quic_config::{QuicConfig, QuicRole};
 use crate::node::{Action, Close, Event, Node, NodeConfig, Party, Transmit};
-use crate::params::QUIC_IDLE;
+use crate::params::{PEER_HANDSHAKES, QUIC_IDLE};
 use crate::path::candidate::canonical;
 use crate::path::synthetic::Synthetic;
 use crate::path::uplink::{Uplink, UplinkStep, Via};
@@ -476,12 +476,14 @@ impl PeerMachine {
 
     fn handle_quic(&mut self, from: SocketAddr, ecn: Option<EcnCodepoint>, data: BytesMut, now: Time) {
         let (node, numbers) = (&self.node, &self.numbers);
-        self.quic.handle_datagram(from, ecn, data, now, |remote, _, _| {
+        self.quic.handle_datagram(from, ecn, data, now, |remote, _, handshaking| {
             let peer = match Synthetic::of(remote) {
                 Some(Synthetic::Peer(number)) => numbers.get(&number),
                 Some(Synthetic::Rendezvous | Synthetic::Tunnel(_)) | None => None,
             };
-            if peer.is_some_and(|peer| node.accepts(peer)) { Admission::Accept } else { Admission::Ignore }
+            // Who forges a peer's address gets no further than its first packet, so this is all it can take up.
+            let is_welcome = handshaking < PEER_HANDSHAKES && peer.is_some_and(|peer| node.accepts(peer));
+            if is_welcome { Admission::Accept } else { Admission::Ignore }
         });
     }
 

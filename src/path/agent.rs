@@ -106,6 +106,8 @@ struct Path {
     proof: Option<Proof>,
     /// Probes sent since the last reason to hope.
     attempts: usize,
+    /// When the last burst of probes began.
+    began: Option<Time>,
     next_probe: Option<Time>,
     is_source: bool,
     /// Whether it is worth asking for ever: it worked once, or the rendezvous sees the peer there.
@@ -321,7 +323,9 @@ impl Agent {
             self.paths.remove(&hopeless);
         }
         let path = self.paths.entry(route).or_default();
-        if path.proof.is_none() {
+        // Whoever names an address twice gains nothing by it.
+        let is_fresh = path.began.is_some_and(|began| now.since(began) < PROBE_AGAIN);
+        if path.proof.is_none() && !is_fresh {
             path.restart(now);
         }
     }
@@ -546,6 +550,7 @@ impl Path {
     /// There is new reason to hope: a burst of probes begins.
     fn restart(&mut self, now: Time) {
         self.attempts = 0;
+        self.began = Some(now);
         self.next_probe = Some(now);
     }
 

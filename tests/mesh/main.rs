@@ -4,6 +4,7 @@
 
 mod call;
 mod churn;
+mod hostile;
 mod links;
 mod meeting;
 mod nat_table;
