@@ -58,7 +58,6 @@ fn a_direct_path_that_dies_is_replaced_by_the_relay_within_a_second_and_taken_ba
         assert_eq!(call.paths(alice, bob), [Some(PathKind::Relayed); 2], "seed {seed}");
         let gap = call.gaps(alice, bob, died);
         assert!(gap <= secs(1), "seed {seed}: {gap:?}");
-        println!("seed {seed}: direct path died: {gap:?}");
         call.world.between(alice, bob, &Link::default());
         let healed = call.world.now();
         assert!(call.settles(alice, bob, PathKind::Direct, secs(40)), "seed {seed}");
@@ -77,7 +76,6 @@ fn a_path_that_dies_in_one_direction_only_is_left_within_a_second() {
         call.world.one_way(alice, bob, &Link::default().loss(1.0));
         call.world.run(secs(5));
         let gap = call.gaps(alice, bob, died);
-        println!("seed {seed}: one direction died: {gap:?}");
         assert!(gap <= secs(1), "seed {seed}: {gap:?}");
     }
 }
@@ -92,7 +90,6 @@ fn a_relay_path_waits_warm_behind_a_direct_one_for_ten_minutes() {
         call.world.between(alice, bob, &Link::default().loss(1.0));
         call.world.run(secs(5));
         let gap = call.gaps(alice, bob, died);
-        println!("seed {seed}: after ten minutes: {gap:?}");
         assert!(gap <= millis(1200), "seed {seed}: {gap:?}");
     }
 }

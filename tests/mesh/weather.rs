@@ -24,7 +24,6 @@ fn loss_takes_its_share_of_the_sound_and_no_more() {
             assert_in_order(&sounds);
             assert_in_order(&call.pictures(bob, alice));
             let share = heard(&sounds, 20..28);
-            println!("seed {seed}: {percent} % loss, {:.1} % of the sound heard", share * 100.0);
             assert!(share > 1.0 - loss - 0.06, "seed {seed}: {percent} % loss, {share} heard");
         }
     }
@@ -41,7 +40,6 @@ fn nothing_is_seen_twice_or_out_of_order_however_the_network_mixes_it() {
             assert_in_order(&pictures);
             assert_in_order(&sounds);
             let share = heard(&sounds, 10..18);
-            println!("seed {seed}: {:.1} % heard", share * 100.0);
             assert!(share > 0.93, "seed {seed}: {share} of the sound");
         }
     }
@@ -72,7 +70,6 @@ fn when_the_uplink_shrinks_pictures_give_way_and_sound_flows_without_a_long_queu
             call.sounds(bob, alice).into_iter().filter(|seen| seen.at > squeezed + secs(4)).collect();
         let longest = later.iter().map(|seen| age(seen)).max().unwrap();
         let share = later.len() as f64 / (16.0 * 50.0);
-        println!("seed {seed}: oldest sound {longest:?}, {:.1} % heard", share * 100.0);
         assert!(longest < secs(1), "seed {seed}: {longest:?}");
         assert!(share > 0.9, "seed {seed}: {share} of the sound");
         call.world.uplink(alice, Link::with_delay(millis(10)));
@@ -97,7 +94,6 @@ fn a_relay_path_that_swallows_long_packets_is_survived() {
         let died = call.world.now();
         call.world.run(secs(10));
         let gap = call.gaps(alice, bob, died);
-        println!("seed {seed}: {gap:?} after a switch to a narrow relay path");
         assert!(gap <= secs(1), "seed {seed}: {gap:?}");
         let pictures = call.pictures(bob, alice);
         let later = pictures.iter().filter(|seen| seen.at > died + secs(2)).count();
