@@ -556,6 +556,9 @@ fn explain(error: &ConnectionError) -> (Option<Close>, String) {
         ConnectionError::TimedOut => (None, "no answer".to_owned()),
         ConnectionError::Reset => (None, "the other side has started anew".to_owned()),
         ConnectionError::ConnectionClosed(close) => (None, format!("refused by the other side: {close}")),
-        other => (None, other.to_string()),
+        ConnectionError::VersionMismatch
+        | ConnectionError::TransportError(_)
+        | ConnectionError::LocallyClosed
+        | ConnectionError::CidsExhausted => (None, error.to_string()),
     }
 }

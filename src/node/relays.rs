@@ -51,7 +51,7 @@ impl Bindings {
         };
         match packet {
             RelayPacket::Challenge(cookie) => {
-                let answer = RelayPacket::Answer(pending.offer.token.clone(), cookie);
+                let answer = RelayPacket::Answer(pending.offer.token, cookie);
                 (Some(transmit(from, encode(0, 0, header.session, &answer))), None)
             }
             RelayPacket::Bound => {
@@ -69,7 +69,7 @@ impl Bindings {
         for pending in self.pending.values_mut().filter(|pending| pending.next <= now) {
             pending.attempts += 1;
             pending.next = now + BIND_INTERVAL;
-            let request = RelayPacket::Bind(pending.offer.token.clone());
+            let request = RelayPacket::Bind(pending.offer.token);
             transmits.push(transmit(pending.offer.relay, encode(0, 0, pending.offer.session, &request)));
         }
         transmits

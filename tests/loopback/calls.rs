@@ -37,10 +37,7 @@ async fn peers_on_one_machine_go_direct() {
     let rendezvous = Rendezvous::start().await;
     let mut one = rendezvous.peer("bob", |_| {}).await;
     let _other = rendezvous.peer("alice", |_| {}).await;
-    let direct = |event: &Event| match event {
-        Event::Path { kind: PathKind::Direct, .. } => Some(()),
-        _ => None,
-    };
+    let direct = |event: &Event| matches!(event, Event::Path { kind: PathKind::Direct, .. }).then_some(());
     one.wait("direct path", direct).await;
 }
 

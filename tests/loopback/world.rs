@@ -113,9 +113,9 @@ impl Peer {
 
     /// Takes frames until `count` have come since the beginning.
     pub(crate) async fn frames(&mut self, count: usize) -> Vec<Frame> {
-        let frame = |event: &Event| match event {
-            Event::Frame { frame, .. } => Some(frame.clone()),
-            _ => None,
+        let frame = |event: &Event| {
+            let Event::Frame { frame, .. } = event else { return None };
+            Some(frame.clone())
         };
         while self.seen.iter().filter_map(frame).count() < count {
             self.wait_next("frame", frame).await;

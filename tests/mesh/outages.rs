@@ -130,7 +130,6 @@ fn whoever_comes_back_after_a_crash_is_met_again_at_once() {
             call.world.crash(peers[who]);
             call.world.run(secs(2));
             restart(&mut call, peers[who], &configs[who]);
-            let back = call.world.now();
             assert!(call.meet(peers[0], peers[1], secs(3)), "seed {seed}: {:?}", call.events(peers[1 - who]));
             assert_eq!(call.count(peers[1 - who], is_peer_joined), 2, "seed {seed}");
         }

@@ -81,6 +81,31 @@ fn a_path_that_dies_in_one_direction_only_is_left_within_a_second() {
 }
 
 #[test]
+fn a_viewer_who_sends_nothing_loses_no_more_than_a_second_either() {
+    for seed in seeds(5) {
+        let mut call = Call::new(seed);
+        let [home, office] = [0; 2].map(|_| call.world.nat(INTERNET, NatKind::port_restricted()));
+        let alice = call.join("alice", home);
+        let config = call.config("bob");
+        let bob = call.add(config, office, Family::V4);
+        call.with_peer(bob, |peer, now| peer.join(now));
+        assert!(call.settles(alice, bob, PathKind::Direct, secs(3)), "seed {seed}");
+        call.world.run(secs(60));
+        assert_eq!(call.paths(alice, bob), [Some(PathKind::Direct); 2], "seed {seed}");
+        for (from, to) in [(alice, bob), (bob, alice)] {
+            let died = call.world.now();
+            call.world.one_way(from, to, &Link::default().loss(1.0));
+            call.world.run(secs(5));
+            let gap = call.gap(bob, alice, died);
+            assert!(gap <= secs(1), "seed {seed}: {gap:?}");
+            call.world.one_way(from, to, &Link::default());
+            assert!(call.settles(alice, bob, PathKind::Direct, secs(25)), "seed {seed}: {:?}", call.paths(alice, bob));
+            call.world.run(secs(5));
+        }
+    }
+}
+
+#[test]
 fn a_relay_path_waits_warm_behind_a_direct_one_for_ten_minutes() {
     for seed in seeds(1) {
         let (mut call, alice, bob) = pair_with(seed, |now| Studio::new(now).slower(10));

@@ -68,7 +68,7 @@ fn when_the_uplink_shrinks_pictures_give_way_and_sound_flows_without_a_long_queu
         call.world.run(secs(20));
         let later: Vec<Seen> =
             call.sounds(bob, alice).into_iter().filter(|seen| seen.at > squeezed + secs(4)).collect();
-        let longest = later.iter().map(|seen| age(seen)).max().unwrap();
+        let longest = later.iter().map(age).max().unwrap();
         let share = later.len() as f64 / (16.0 * 50.0);
         assert!(longest < secs(1), "seed {seed}: {longest:?}");
         assert!(share > 0.9, "seed {seed}: {share} of the sound");
@@ -114,7 +114,7 @@ fn assert_in_order(seen: &[Seen]) {
 fn heard(sounds: &[Seen], seconds: std::ops::Range<u32>) -> f64 {
     let numbers: BTreeSet<FrameNumber> = sounds.iter().map(|seen| seen.number).collect();
     let sent = FrameNumber(seconds.start * 50)..FrameNumber(seconds.end * 50);
-    numbers.range(sent).count() as f64 / f64::from(seconds.len() as u32 * 50)
+    numbers.range(sent).count() as f64 / f64::from((seconds.end - seconds.start) * 50)
 }
 
 fn pair(seed: u64, link: &Link) -> (Call, HostId, HostId) {

@@ -135,11 +135,6 @@ impl Peer {
         });
     }
 
-    /// No more frames; the tracks stay.
-    pub(crate) fn pause(&mut self) -> Option<Studio> {
-        self.studio.take()
-    }
-
     /// The program's own word to its machine.
     pub(crate) fn act<R>(&mut self, now: Time, act: impl FnOnce(&mut PeerMachine) -> R) -> R {
         let result = act(&mut self.machine);
@@ -196,20 +191,16 @@ impl Peer {
     }
 
     fn note(&mut self, event: Event, now: Time) {
-        match event {
-            Event::Frame { peer, frame } => {
-                assert!(is_intact(&frame), "frame {:?} of {peer:?} is not what was sent", frame.number);
-                let seen = Seen { at: now, number: frame.number, captured: frame.captured };
-                self.frames.entry((peer, frame.track)).or_default().push(seen);
-            }
-            Event::KeyFrameWanted { .. } => {
-                if let Some(studio) = &mut self.studio {
-                    studio.want_key();
-                }
-                self.events.push((now, event));
-            }
-            event => self.events.push((now, event)),
+        if let Event::Frame { peer, frame } = event {
+            assert!(is_intact(&frame), "frame {:?} of {peer:?} is not what was sent", frame.number);
+            let seen = Seen { at: now, number: frame.number, captured: frame.captured };
+            self.frames.entry((peer, frame.track)).or_default().push(seen);
+            return;
         }
+        if let (Event::KeyFrameWanted { .. }, Some(studio)) = (&event, &mut self.studio) {
+            studio.want_key();
+        }
+        self.events.push((now, event));
     }
 
     fn through_tunnel(&mut self, bytes: Vec<u8>) {
