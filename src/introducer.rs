@@ -451,3 +451,275 @@ fn decrease(counts: &mut BTreeMap<IpAddr, usize>, ip: IpAddr) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trust::RoomSecret;
+    use crate::wire::control::Mapping;
+    use std::time::Duration;
+
+    #[test]
+    fn both_sides_are_introduced_at_once_and_the_one_who_was_there_opens() {
+        let mut world = World::new(|_| {});
+        world.enter(1);
+        world.told();
+        world.enter(2);
+        let told = world.told();
+        let introductions: Vec<_> = told.iter().filter_map(introduction).collect();
+        let [(first, of_first), (second, of_second)] = introductions.as_slice() else { panic!("{told:?}") };
+        assert_eq!((*first, of_first.role, of_first.peer.id), (1, Role::Opens, peer(2)));
+        assert_eq!((*second, of_second.role, of_second.peer.id), (2, Role::Accepts, peer(1)));
+        assert_eq!(of_first.pair, of_second.pair);
+        assert_eq!(of_first.relays[0].session, of_second.relays[0].session);
+    }
+
+    #[test]
+    fn the_address_we_see_is_a_candidate_and_one_that_a_peer_claims_we_saw_is_not() {
+        let mut world = World::new(|_| {});
+        world.enter(1);
+        let claimed = Candidate { kind: CandidateKind::Reflexive, address: address(99) };
+        world.connect(2, address(2));
+        world.tell(2, &ToRendezvous::Hello(Hello { reachability: reachable(vec![claimed]), ..hello(2, 0) }));
+        let told = world.told();
+        let (_, of_first) = told.iter().filter_map(introduction).find(|(to, _)| *to == 1).unwrap();
+        let seen = Candidate { kind: CandidateKind::Reflexive, address: address(2) };
+        assert_eq!(of_first.reachability.candidates, [seen]);
+    }
+
+    #[test]
+    fn who_wants_relays_only_is_shown_without_any_address() {
+        let mut world = World::new(|_| {});
+        world.enter(1);
+        world.connect(2, address(2));
+        let host = Candidate { kind: CandidateKind::Host, address: address(77) };
+        let reachability = Reachability { relay_only: true, ..reachable(vec![host]) };
+        world.tell(2, &ToRendezvous::Hello(Hello { reachability, ..hello(2, 0) }));
+        let told = world.told();
+        let (_, of_first) = told.iter().filter_map(introduction).find(|(to, _)| *to == 1).unwrap();
+        assert!(of_first.reachability.candidates.is_empty());
+    }
+
+    #[test]
+    fn whoever_comes_from_another_address_keeps_its_relay_sessions_there() {
+        let mut world = World::new(|_| {});
+        world.enter(1);
+        world.enter(2);
+        world.told();
+        world.introducer.handle_moved(ConnectionId(2), address(22));
+        let actions: Vec<Action> = std::iter::from_fn(|| world.introducer.poll_action()).collect();
+        assert!(actions.iter().any(|action| matches!(action, Action::Bind(_, Side::Second, at) if *at == address(22))));
+        assert!(actions.iter().any(|action| matches!(action, Action::Tell(ConnectionId(1), _))));
+    }
+
+    #[test]
+    fn as_many_peers_as_allowed_are_served_and_one_more_is_not() {
+        let mut world = World::new(|limits| limits.peers = 3);
+        assert_eq!((1..=4).map(|nth| world.enter(nth)).collect::<Vec<_>>(), [true, true, true, false]);
+        world.introducer.handle_disconnected(ConnectionId(2), LeftReason::Left);
+        assert!(world.enter(5));
+    }
+
+    #[test]
+    fn as_many_peers_of_one_address_as_allowed_are_served_and_one_more_is_not() {
+        let mut world = World::new(|limits| limits.peers_per_address = 2);
+        let connected: Vec<bool> = (1..=3).map(|nth| world.connect(nth, address(7))).collect();
+        assert_eq!(connected, [true, true, false]);
+        assert!(world.connect(4, address(8)), "others are not concerned");
+        world.introducer.handle_disconnected(ConnectionId(1), LeftReason::Left);
+        assert!(world.connect(5, address(7)), "a free place is taken");
+    }
+
+    #[test]
+    fn a_room_takes_as_many_as_allowed_and_one_more_is_refused() {
+        let mut world = World::new(|limits| limits.peers_per_room = 2);
+        assert_eq!((1..=3).map(|nth| world.enter(nth)).collect::<Vec<_>>(), [true, true, false]);
+    }
+
+    #[test]
+    fn as_many_rooms_as_allowed_are_opened_and_one_more_is_not() {
+        let mut world = World::new(|limits| limits.rooms = 2);
+        let entered: Vec<bool> = (1..=3).map(|nth| world.enter_room(nth, nth)).collect();
+        assert_eq!(entered, [true, true, false]);
+        assert!(world.enter_room(4, 1), "a room that is there can be entered");
+    }
+
+    #[test]
+    fn an_address_joins_as_often_in_a_minute_as_allowed() {
+        let mut world = World::new(|limits| limits.handshakes_per_minute = 3);
+        let joined: Vec<bool> = (1..=4)
+            .map(|nth| {
+                world.connect(nth, address(7));
+                world.tell(nth, &ToRendezvous::Hello(hello(nth, 0)))
+            })
+            .collect();
+        assert_eq!(joined, [true, true, true, false]);
+        world.now += Duration::from_secs(20);
+        world.connect(5, address(7));
+        assert!(world.tell(5, &ToRendezvous::Hello(hello(5, 0))), "a third of a minute is one join");
+    }
+
+    #[test]
+    fn whoever_has_not_said_hello_in_time_is_closed_and_not_a_moment_earlier() {
+        let mut world = World::new(|_| {});
+        world.connect(1, address(1));
+        let due = world.introducer.poll_timeout().unwrap();
+        assert_eq!(due, Time::ZERO + Limits::default().hello);
+        world.introducer.handle_timeout(due - Duration::from_micros(1));
+        assert_eq!(world.introducer.peers(), 1);
+        world.introducer.handle_timeout(due);
+        assert_eq!(world.introducer.peers(), 0);
+    }
+
+    #[test]
+    fn a_burst_of_messages_passes_and_one_more_does_not() {
+        let mut world = World::new(|limits| (limits.message_burst, limits.messages_per_second) = (6, 5));
+        world.enter(1);
+        let candidates = ToRendezvous::Candidates(reachable(Vec::new()));
+        let passed: Vec<bool> = (0..6).map(|_| world.tell(1, &candidates)).collect();
+        assert_eq!(passed, [true, true, true, true, true, false], "the hello counts");
+    }
+
+    #[test]
+    fn a_peer_that_joins_again_replaces_its_former_self_and_nobody_else() {
+        let mut world = World::new(|_| {});
+        world.enter(1);
+        world.enter(2);
+        world.told();
+        world.introducer.handle_connected(ConnectionId(9), peer(2), address(2), world.now);
+        world.tell(9, &ToRendezvous::Hello(hello(2, 0)));
+        let closed = world.closed.clone();
+        assert_eq!(closed, [(2, Close::Replaced)]);
+        assert_eq!((world.introducer.peers(), world.introducer.rooms()), (2, 1));
+        let left = |message: &(u64, FromRendezvous)| matches!(message.1, FromRendezvous::Left { .. });
+        assert!(!world.told().iter().any(left), "it has not left");
+    }
+
+    #[test]
+    fn a_message_out_of_turn_or_out_of_form_ends_the_connection() {
+        let mut world = World::new(|_| {});
+        world.connect(1, address(1));
+        assert!(!world.tell(1, &ToRendezvous::Candidates(reachable(Vec::new()))));
+        world.enter(2);
+        assert!(!world.tell(2, &ToRendezvous::Hello(hello(2, 0))), "a second hello");
+        world.connect(3, address(3));
+        world.introducer.handle_message(ConnectionId(3), &[0xff; 40], world.now, 0);
+        world.told();
+        assert_eq!(world.closed.iter().filter(|(_, code)| *code == Close::Protocol).count(), 3);
+        assert_eq!(world.introducer.stats().malformed, 3);
+    }
+
+    #[test]
+    fn a_room_that_is_empty_is_forgotten_with_its_relay_sessions() {
+        let mut world = World::new(|_| {});
+        world.enter(1);
+        world.enter(2);
+        world.introducer.handle_disconnected(ConnectionId(1), LeftReason::Lost);
+        world.introducer.handle_disconnected(ConnectionId(2), LeftReason::Left);
+        let actions: Vec<Action> = std::iter::from_fn(|| world.introducer.poll_action()).collect();
+        assert_eq!(actions.iter().filter(|action| matches!(action, Action::Unbind(_))).count(), 1);
+        assert_eq!((world.introducer.peers(), world.introducer.rooms()), (0, 0));
+    }
+
+    /// An introducer, and what it did to its connections.
+    struct World {
+        introducer: Introducer,
+        now: Time,
+        messages: Vec<(u64, FromRendezvous)>,
+        closed: Vec<(u64, Close)>,
+    }
+
+    impl World {
+        fn new(change: impl FnOnce(&mut Limits)) -> Self {
+            let mut limits = Limits::default();
+            change(&mut limits);
+            let relays = Relays { own: Some(RelayKey::from_bytes([1; 32])), others: Vec::new() };
+            let introducer = Introducer::new(limits, relays, None, [1; 32]);
+            World { introducer, now: Time::ZERO, messages: Vec::new(), closed: Vec::new() }
+        }
+
+        /// Connection and peer `nth` from its own address into room 0; whether both were let in.
+        fn enter(&mut self, nth: u64) -> bool {
+            self.enter_room(nth, 0)
+        }
+
+        fn enter_room(&mut self, nth: u64, room: u64) -> bool {
+            self.connect(nth, address(nth)) && self.tell(nth, &ToRendezvous::Hello(hello(nth, room)))
+        }
+
+        fn connect(&mut self, nth: u64, from: SocketAddr) -> bool {
+            self.introducer.handle_connected(ConnectionId(nth), peer(nth), from, self.now);
+            self.drain();
+            !self.closed.iter().any(|(closed, _)| *closed == nth)
+        }
+
+        /// Whether the connection survives the message.
+        fn tell(&mut self, nth: u64, message: &ToRendezvous) -> bool {
+            let bytes = codec::encode(message);
+            let mut reader = codec::MessageReader::default();
+            reader.push(&codec::preface());
+            reader.push(&bytes);
+            let body = reader.next_body().unwrap().unwrap();
+            self.introducer.handle_message(ConnectionId(nth), &body, self.now, 0);
+            self.drain();
+            !self.closed.iter().any(|(closed, _)| *closed == nth)
+        }
+
+        fn told(&mut self) -> Vec<(u64, FromRendezvous)> {
+            self.drain();
+            std::mem::take(&mut self.messages)
+        }
+
+        fn drain(&mut self) {
+            while let Some(action) = self.introducer.poll_action() {
+                match action {
+                    Action::Tell(ConnectionId(to), bytes) => {
+                        let mut reader = codec::MessageReader::default();
+                        reader.push(&codec::preface());
+                        reader.push(&bytes);
+                        let body = reader.next_body().unwrap().unwrap();
+                        self.messages.push((to, codec::decode(&body).unwrap()));
+                    }
+                    Action::Close(ConnectionId(id), code, _) => self.closed.push((id, code)),
+                    Action::Bind(..) | Action::Unbind(_) => {}
+                }
+            }
+        }
+    }
+
+    fn introduction((to, message): &(u64, FromRendezvous)) -> Option<(u64, Introduction)> {
+        match message {
+            FromRendezvous::Introduction(introduction) => Some((*to, (**introduction).clone())),
+            FromRendezvous::Welcome { .. }
+            | FromRendezvous::Candidates { .. }
+            | FromRendezvous::Left { .. }
+            | FromRendezvous::Draining => None,
+        }
+    }
+
+    fn peer(nth: u64) -> PeerId {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&nth.to_be_bytes());
+        PeerId::from_bytes(bytes)
+    }
+
+    fn address(nth: u64) -> SocketAddr {
+        SocketAddr::new([203, 0, 113, nth.to_le_bytes()[0]].into(), 4000)
+    }
+
+    fn hello(nth: u64, room: u64) -> Hello {
+        let secret = RoomSecret::from_bytes([room.to_le_bytes()[0]; 16]);
+        Hello {
+            room: secret.room_id(),
+            tag: secret.tag(&peer(nth)),
+            name: "somebody".parse().unwrap(),
+            instance: nth,
+            receives: true,
+            reachability: reachable(Vec::new()),
+        }
+    }
+
+    fn reachable(candidates: Vec<Candidate>) -> Reachability {
+        Reachability { candidates, relay_only: false, mapping: Mapping::Unknown }
+    }
+}

@@ -515,3 +515,13 @@ pub const REPAIR_WORTH: Duration = Duration::from_millis(10);
 
 /// Parity packets of one frame at most.
 pub const MAX_PARITY: usize = 24;
+
+/// How often a way that worked once, or an address at which the rendezvous sees the peer, is asked again while there is no
+/// direct path: sooner than any NAT forgets that we asked, so that both sides' probes still meet.
+pub const PROBE_AGAIN: Duration = Duration::from_secs(10);
+
+/// How often one receiver that is too slow may cost all others a key frame.
+pub const KEY_FRAME_AFTER_DROP: Duration = Duration::from_secs(2);
+
+/// Handshakes at the same time between peers: twice the members of a room, as each may begin anew.
+pub const PEER_HANDSHAKES: usize = 2 * MAX_ROOM_MEMBERS;

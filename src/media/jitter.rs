@@ -102,7 +102,8 @@ impl Jitter {
 
     /// What leaves now; call until `None`.
     pub fn poll(&mut self, now: Time) -> Option<Released> {
-        if self.due()? > now {
+        let due = self.due()?;
+        if due > now {
             return None;
         }
         let next = self.next?;
@@ -117,7 +118,7 @@ impl Jitter {
         }
         let frame = first.remove().frame;
         self.next = number.next();
-        if !self.can_decode(&frame) {
+        if !self.can_decode(&frame) || self.is_stale(due, now) {
             self.wants_key |= frame.temporal_layer == 0;
             return Some(Released::Lost(1));
         }
@@ -171,6 +172,11 @@ impl Jitter {
             Playout::Ordered { patience } => Some(waiting.arrived + patience),
             Playout::Live { delay } => Some(self.play_time(&waiting.frame) + delay),
         }
+    }
+
+    /// Whether we have slept since the frame should have left: nobody wants to hear the past.
+    fn is_stale(&self, due: Time, now: Time) -> bool {
+        matches!(self.playout, Playout::Live { .. }) && now.since(due) > PLAYOUT_REBASE
     }
 
     fn play_time(&self, frame: &Frame) -> Time {
@@ -246,6 +252,17 @@ mod tests {
 
     fn drain(jitter: &mut Jitter, now: Time) -> Vec<Released> {
         std::iter::from_fn(|| jitter.poll(now)).collect()
+    }
+
+    #[test]
+    fn what_waited_while_we_slept_is_not_played() {
+        let mut jitter = Jitter::new(Playout::Live { delay: DELAY });
+        jitter.push(frame(0), Time::ZERO);
+        let awake = Time::ZERO + DELAY + PLAYOUT_REBASE;
+        assert!(matches!(jitter.poll(awake), Some(Released::Frame(_))));
+        let mut jitter = Jitter::new(Playout::Live { delay: DELAY });
+        jitter.push(frame(0), Time::ZERO);
+        assert_eq!(jitter.poll(awake + Duration::from_micros(1)), Some(Released::Lost(1)));
     }
 
     #[test]

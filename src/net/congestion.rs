@@ -16,18 +16,30 @@ use super::clock::Clock;
 use crate::rate::window::Window;
 use crate::units::Time;
 
-/// Tells a connection's congestion controller that packets take another path since a moment.
+/// Tells a connection's congestion controller that packets take another path since a moment, and tells back how many of
+/// those sent since were acknowledged.
 #[derive(Clone, Debug, Default)]
-pub(super) struct PathSwitch(Arc<AtomicU64>);
+pub(super) struct PathSwitch(Arc<(AtomicU64, AtomicU64)>);
 
 impl PathSwitch {
     /// Packets take another path from `now` on.
     pub(super) fn set(&self, now: Time) {
-        self.0.store(now.as_micros().max(1), Ordering::Relaxed);
+        self.0.0.store(now.as_micros().max(1), Ordering::Relaxed);
+    }
+
+    /// How many packets were acknowledged that had taken the path of their time.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.0.1.load(Ordering::Relaxed)
     }
 
     fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.0.load(Ordering::Relaxed)
+    }
+
+    fn count_acknowledged(&self, sent: Time) {
+        if sent.as_micros() >= self.get() {
+            self.0.1.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -79,6 +91,7 @@ impl Controller for WindowController {
 
     fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, _app_limited: bool, _rtt: &RttEstimator) {
         self.handle_time(now);
+        self.switch.count_acknowledged(self.clock.time(sent));
         self.window.handle_ack(self.now, self.clock.time(sent), bytes);
     }
 

@@ -18,10 +18,10 @@ use quinn_proto::EcnCodepoint;
 
 use super::clock::Clock;
 use super::identity::Identity;
-use super::quic::{Admission, Quic, QuicEvent, QuicId};
+use super::quic::{Admission, Pulse, Quic, QuicEvent, QuicId};
 use super::quic_config::{QuicConfig, QuicRole};
 use crate::node::{Action, Event, Node, NodeConfig, Party, Transmit};
-use crate::params::QUIC_IDLE;
+use crate::params::{PEER_HANDSHAKES, QUIC_IDLE};
 use crate::path::candidate::canonical;
 use crate::path::synthetic::Synthetic;
 use crate::path::uplink::{Uplink, UplinkStep, Via};
@@ -101,6 +101,8 @@ pub struct PeerMachine {
 struct Link {
     number: u64,
     connection: Option<QuicId>,
+    /// How far it was when last looked at.
+    pulse: Pulse,
 }
 
 impl PeerMachine {
@@ -324,7 +326,7 @@ impl PeerMachine {
 
     fn attach(&mut self, peer: PeerId, id: QuicId) {
         let number = self.number(peer);
-        let former = self.peers.insert(peer, Link { number, connection: Some(id) });
+        let former = self.peers.insert(peer, Link { number, connection: Some(id), pulse: Pulse::default() });
         if let Some(former) = former.and_then(|link| link.connection) {
             self.ids.remove(&former);
         }
@@ -339,7 +341,7 @@ impl PeerMachine {
         let number = self.next_number;
         self.next_number += 1;
         self.numbers.insert(number, peer);
-        self.peers.insert(peer, Link { number, connection: None });
+        self.peers.insert(peer, Link { number, connection: None, pulse: Pulse::default() });
         number
     }
 
@@ -453,19 +455,36 @@ impl PeerMachine {
             self.dropped += 1;
             return;
         };
-        self.node.handle_received(&peer, route);
+        self.node.handle_received(&peer, route, now);
         let number = self.number(peer);
         self.handle_quic(Synthetic::Peer(number).address(), ecn, data, now);
+        self.feel_pulse(peer, now);
+    }
+
+    /// Tells the node what the connection to a peer has asked and was answered since.
+    fn feel_pulse(&mut self, peer: PeerId, now: Time) {
+        let Some(link) = self.peers.get_mut(&peer) else { return };
+        let Some(id) = link.connection else { return };
+        let pulse = self.quic.pulse(id);
+        let before = std::mem::replace(&mut link.pulse, pulse);
+        if pulse.answered > before.answered {
+            self.node.handle_answered(&peer);
+        }
+        if pulse.asked > before.asked {
+            self.node.handle_asked(&peer, now);
+        }
     }
 
     fn handle_quic(&mut self, from: SocketAddr, ecn: Option<EcnCodepoint>, data: BytesMut, now: Time) {
         let (node, numbers) = (&self.node, &self.numbers);
-        self.quic.handle_datagram(from, ecn, data, now, |remote, _, _| {
+        self.quic.handle_datagram(from, ecn, data, now, |remote, _, handshaking| {
             let peer = match Synthetic::of(remote) {
                 Some(Synthetic::Peer(number)) => numbers.get(&number),
                 Some(Synthetic::Rendezvous | Synthetic::Tunnel(_)) | None => None,
             };
-            if peer.is_some_and(|peer| node.accepts(peer)) { Admission::Accept } else { Admission::Ignore }
+            // Who forges a peer's address gets no further than its first packet, so this is all it can take up.
+            let is_welcome = handshaking < PEER_HANDSHAKES && peer.is_some_and(|peer| node.accepts(peer));
+            if is_welcome { Admission::Accept } else { Admission::Ignore }
         });
     }
 
@@ -498,7 +517,7 @@ impl PeerMachine {
     ) -> Option<(Place, Option<usize>)> {
         let peer = *self.numbers.get(&number)?;
         let route = self.node.route_to(&peer)?;
-        self.node.handle_sent(&peer, now);
+        self.feel_pulse(peer, now);
         Some(self.enroute(route, buffer, segment))
     }
 

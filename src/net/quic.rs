@@ -48,6 +48,15 @@ pub enum Admission {
     Ignore,
 }
 
+/// How often a connection has spoken so that the other side must acknowledge it, and was acknowledged by the path in use.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Pulse {
+    /// Frames sent that ask for an acknowledgement.
+    pub asked: u64,
+    /// Packets acknowledged that were sent by the path in use.
+    pub answered: u64,
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum QuicEvent {
@@ -299,6 +308,14 @@ impl Quic {
         let reason = Bytes::copy_from_slice(reason.as_bytes());
         connection.inner.close(self.clock.instant(now), VarInt::from_u32(code as u32), reason);
         self.settle(id, now);
+    }
+
+    /// What a connection has asked of the other side, and what it was answered.
+    pub fn pulse(&self, id: QuicId) -> Pulse {
+        let Some(connection) = self.connections.get(&id) else { return Pulse::default() };
+        let sent = connection.inner.stats().frame_tx;
+        let asked = sent.datagram + sent.stream + sent.crypto + sent.ping + u64::from(sent.handshake_done);
+        Pulse { asked, answered: connection.switch.acknowledged() }
     }
 
     /// Round-trip time of a connection.

@@ -172,16 +172,23 @@ impl Node {
     }
 
     /// Something of the peer's QUIC connection came by `route`.
-    pub fn handle_received(&mut self, peer: &PeerId, route: Route) {
+    pub fn handle_received(&mut self, peer: &PeerId, route: Route, now: Time) {
         if let Some(peer) = self.peers.get_mut(peer) {
-            peer.agent.handle_received(route);
+            peer.agent.handle_received(route, now);
         }
     }
 
-    /// Something of the peer's QUIC connection was sent.
-    pub fn handle_sent(&mut self, peer: &PeerId, now: Time) {
+    /// Something was sent to the peer that it must acknowledge.
+    pub fn handle_asked(&mut self, peer: &PeerId, now: Time) {
         if let Some(peer) = self.peers.get_mut(peer) {
-            peer.agent.handle_sent(now);
+            peer.agent.handle_asked(now);
+        }
+    }
+
+    /// The peer has acknowledged something that was sent by the way in use.
+    pub fn handle_answered(&mut self, peer: &PeerId) {
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.agent.handle_answered();
         }
     }
 
@@ -220,12 +227,14 @@ impl Node {
     }
 
     /// The next datagram of media for a peer, if any is due and its connection has room.
-    pub fn poll_datagram(&mut self, peer: &PeerId, now: Time) -> Option<Bytes> {
-        let peer = self.peers.get_mut(peer)?;
-        if peer.link != Link::Up {
-            return None;
+    pub fn poll_datagram(&mut self, id: &PeerId, now: Time) -> Option<Bytes> {
+        let peer = self.peers.get_mut(id).filter(|peer| peer.link == Link::Up)?;
+        let packet = peer.queue.poll(now);
+        if let Some(track) = peer.queue.take_lacks_key(now) {
+            self.handle_key_frame_request(track, now);
         }
-        let datagram = peer.queue.poll(now)?.encode();
+        let datagram = packet?.encode();
+        let peer = self.peers.get_mut(id)?;
         peer.meter.handle_sent(datagram.len());
         Some(datagram)
     }

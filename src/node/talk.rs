@@ -169,7 +169,7 @@ impl Node {
         }
     }
 
-    fn handle_key_frame_request(&mut self, track: TrackId, now: Time) {
+    pub(super) fn handle_key_frame_request(&mut self, track: TrackId, now: Time) {
         let Some(publication) = self.publications.get_mut(&track) else {
             return;
         };

@@ -1,23 +1,30 @@
 //! The way to one peer: probes go out, proofs come in, the best proven path carries media.
 
+mod campaign;
+mod doubt;
+mod keys;
+mod probing;
+#[cfg(test)]
+mod tests;
+
+pub use keys::Keys;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use hmac::Mac;
 use rand_chacha::ChaCha8Rng;
-use rand_core::{RngCore, SeedableRng};
+use rand_core::SeedableRng;
 
-use super::punch::{Guess, Punch};
+use self::probing::{Path, Proof};
+use super::punch::Punch;
 use super::route::{Policy, Route, Score, SocketIndex};
 use crate::bucket::Bucket;
 use crate::params::{
-    DEAD_AFTER, MAX_PATHS, MAX_PROBES_IN_FLIGHT, PROBE_BURST, PROBE_IDLE, PROBE_POSTPONED, PROBE_SUSPECT,
-    PROBE_TIMEOUT, PROBES_UNPROVEN, PROBES_UNPROVEN_PER_SECOND, PUNCH_AFTER, PUNCH_LISTEN, PUNCH_REST, RELAY_RTT_GUESS,
-    SUSPECT_AFTER,
+    MAX_PATHS, PROBE_AGAIN, PROBE_BURST, PROBE_IDLE, PROBE_SUSPECT, PROBE_TIMEOUT, PROBES_UNPROVEN,
+    PROBES_UNPROVEN_PER_SECOND, RELAY_RTT_GUESS,
 };
-use crate::trust::{PairSecret, ProbeKey, RoomSecret, hmac_sha256};
-use crate::units::{PeerId, Time};
+use crate::units::Time;
 use crate::wire::control::{Candidate, CandidateKind, Mapping};
 use crate::wire::stun::{self, ChangeRequest, Class, Stun, TransactionId};
 
@@ -30,29 +37,6 @@ pub struct AgentConfig {
     pub may_gamble: bool,
     /// Makes the agent's random numbers.
     pub seed: u64,
-}
-
-/// What proves that a probe comes from the peer: one pair of names and one key for each introduction.
-#[derive(Clone, Debug)]
-pub struct Keys {
-    key: ProbeKey,
-    /// The name in the probes we send.
-    ours: u64,
-    /// The name in the probes we answer.
-    theirs: u64,
-}
-
-impl Keys {
-    /// The keys of `us` and `them` after an introduction with `pair`.
-    pub fn new(secret: &RoomSecret, pair: &PairSecret, us: &PeerId, them: &PeerId) -> Self {
-        let key = secret.probe_key(pair);
-        Keys { ours: username(&key, us), theirs: username(&key, them), key }
-    }
-
-    /// The name in the probes the other side sends.
-    pub fn their_username(&self) -> u64 {
-        self.theirs
-    }
 }
 
 /// What an agent has to say.
@@ -92,26 +76,12 @@ pub struct Agent {
     unproven: Bucket,
     /// Since when the selected path has been spoken into without an answer.
     unanswered_since: Option<Time>,
+    /// Since when the peer has spoken by other ways only.
+    elsewhere_since: Option<Time>,
     last_suspect_probe: Time,
     transmits: VecDeque<(Route, Vec<u8>)>,
     events: VecDeque<AgentEvent>,
     rng: ChaCha8Rng,
-}
-
-/// What is known of one way.
-#[derive(Debug, Default)]
-struct Path {
-    proof: Option<Proof>,
-    /// Probes sent since the last reason to hope.
-    attempts: usize,
-    next_probe: Option<Time>,
-    is_source: bool,
-}
-
-/// A path that answered a probe, or that the introducer vouches for.
-#[derive(Clone, Copy, Debug)]
-struct Proof {
-    rtt: Duration,
 }
 
 impl Agent {
@@ -131,6 +101,7 @@ impl Agent {
             target: None,
             unproven: Bucket::new(PROBES_UNPROVEN_PER_SECOND, PROBES_UNPROVEN, Time::ZERO),
             unanswered_since: None,
+            elsewhere_since: None,
             last_suspect_probe: Time::ZERO,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
@@ -184,6 +155,9 @@ impl Agent {
         for candidate in &candidates {
             let route = Route::Direct { socket: SocketIndex(0), remote: candidate.address };
             self.hope(route, now);
+            if let Some(path) = self.paths.get_mut(&route) {
+                path.may_return |= candidate.kind == CandidateKind::Reflexive;
+            }
         }
         let reflexive = candidates.iter().find(|c| c.kind == CandidateKind::Reflexive && c.address.is_ipv4());
         self.target = reflexive.map(|candidate| candidate.address);
@@ -218,14 +192,22 @@ impl Agent {
     }
 
     /// Something that asks for an answer was sent by the selected path.
-    pub fn handle_sent(&mut self, now: Time) {
+    pub fn handle_asked(&mut self, now: Time) {
         self.unanswered_since.get_or_insert(now);
     }
 
-    /// Something of the peer's came by `route`.
-    pub fn handle_received(&mut self, route: Route) {
+    /// Something that was sent by the selected path was answered, whichever way the answer took: the path works.
+    pub fn handle_answered(&mut self) {
+        self.unanswered_since = None;
+    }
+
+    /// Something of the peer's came by `route`. That says nothing of our own direction; but a peer that speaks by another
+    /// way than ours may have lost ours.
+    pub fn handle_received(&mut self, route: Route, now: Time) {
         if self.selected == Some(route) {
-            self.unanswered_since = None;
+            self.elsewhere_since = None;
+        } else {
+            self.elsewhere_since.get_or_insert(now);
         }
     }
 
@@ -265,7 +247,7 @@ impl Agent {
     pub fn poll_timeout(&self) -> Option<Time> {
         let probes = self.paths.values().filter_map(|path| path.next_probe).min();
         let punch = self.punch.as_ref().and_then(Punch::poll_timeout);
-        let suspicion = self.unanswered_since.map(|since| {
+        let suspicion = self.doubted_since().map(|since| {
             let first = since + self.suspect_after();
             first.max(self.last_suspect_probe + PROBE_SUSPECT)
         });
@@ -305,23 +287,10 @@ impl Agent {
             self.paths.remove(&hopeless);
         }
         let path = self.paths.entry(route).or_default();
-        if path.proof.is_none() {
+        // Whoever names an address twice gains nothing by it.
+        let is_fresh = path.began.is_some_and(|began| now.since(began) < PROBE_AGAIN);
+        if path.proof.is_none() && !is_fresh {
             path.restart(now);
-        }
-    }
-
-    /// Begins a campaign of guesses where one makes sense, but not the same again, nor lottery after lottery.
-    fn plan(&mut self, now: Time) {
-        let has_direct = self.selected.is_some_and(|route| route.is_direct());
-        let may_guess = self.config.may_gamble && self.config.policy != Policy::RelayOnly && !has_direct;
-        let Some(target) = self.target.filter(|_| may_guess) else { return };
-        let Some(punch) = Punch::plan(self.ours, self.theirs, target, now) else { return };
-        let is_pending = self.punch.as_ref().is_some_and(|present| !present.has_begun());
-        let is_like = self.punch.as_ref().is_some_and(|present| present.is_like(&punch));
-        let rest = if punch.is_lottery() { PUNCH_REST } else { PUNCH_AFTER };
-        let has_rested = self.punched.is_none_or(|began| now.since(began) >= rest);
-        if if is_pending { !is_like } else { has_rested } {
-            self.punch = Some(punch);
         }
     }
 
@@ -341,7 +310,6 @@ impl Agent {
         if !self.paths.contains_key(&route) {
             self.hope(route, now);
         }
-        self.handle_received(route);
         self.become_source(route);
         let Some(path) = self.paths.get_mut(&route) else { return };
         if path.proof.is_none() && path.attempts >= PROBE_BURST.len() {
@@ -367,8 +335,12 @@ impl Agent {
         path.proof = Some(Proof { rtt });
         path.attempts = PROBE_BURST.len();
         path.next_probe = Some(now + PROBE_IDLE);
+        path.may_return = true;
+        if self.selected == Some(route) {
+            self.unanswered_since = None;
+            self.elsewhere_since = None;
+        }
         self.become_source(route);
-        self.handle_received(route);
         self.select();
     }
 
@@ -395,6 +367,7 @@ impl Agent {
         if is_better && self.selected != Some(route) {
             self.selected = Some(route);
             self.unanswered_since = None;
+            self.elsewhere_since = None;
             self.events.push_back(AgentEvent::Selected(route));
         }
         if route.is_direct() {
@@ -409,125 +382,4 @@ impl Agent {
             self.select();
         }
     }
-
-    fn suspect_after(&self) -> Duration {
-        SUSPECT_AFTER.max(self.rtt().unwrap_or_default() * 3 / 2)
-    }
-
-    /// Silence makes the selected path suspect, then dead.
-    fn suspect(&mut self, now: Time) {
-        let Some(since) = self.unanswered_since else { return };
-        let silent = now.since(since);
-        if silent < self.suspect_after() || now.since(self.last_suspect_probe) < PROBE_SUSPECT {
-            return;
-        }
-        self.last_suspect_probe = now;
-        self.events.push_back(AgentEvent::Suspected);
-        let proven = self.paths.iter().filter(|(_, path)| path.proof.is_some());
-        let routes: Vec<Route> = proven.map(|(route, _)| *route).chain(self.selected).collect();
-        for route in routes {
-            self.send_probe(route, now);
-        }
-        if silent >= DEAD_AFTER.max(self.suspect_after() + self.rtt().unwrap_or_default() * 2) {
-            self.demote(now);
-        }
-    }
-
-    /// The selected path has been silent too long: it must prove itself again.
-    fn demote(&mut self, now: Time) {
-        let Some(route) = self.selected else { return };
-        let had_proof = self.paths.get_mut(&route).is_some_and(|path| path.proof.take().is_some());
-        if had_proof {
-            for path in self.paths.values_mut().filter(|path| path.proof.is_none()) {
-                path.restart(now);
-            }
-        }
-        self.unanswered_since = Some(now);
-        self.select();
-        if had_proof && self.selected == Some(route) {
-            self.events.push_back(AgentEvent::Silent);
-        }
-    }
-
-    fn send_due_probes(&mut self, now: Time) {
-        let due: Vec<Route> = self
-            .paths
-            .iter()
-            .filter(|(_, path)| path.next_probe.is_some_and(|at| at <= now))
-            .map(|(r, _)| *r)
-            .collect();
-        for route in due {
-            let is_proven = self.proof(&route).is_some();
-            if route.is_direct() && !is_proven && !self.unproven.take(1, now) {
-                self.postpone(route, now);
-                continue;
-            }
-            self.send_probe(route, now);
-            if let Some(path) = self.paths.get_mut(&route) {
-                path.schedule_next(is_proven, now);
-            }
-        }
-    }
-
-    /// Too much was sent to addresses that never answered.
-    fn postpone(&mut self, route: Route, now: Time) {
-        if let Some(path) = self.paths.get_mut(&route) {
-            path.next_probe = Some(now + PROBE_POSTPONED);
-        }
-    }
-
-    fn guess(&mut self, now: Time) {
-        if self.listens_until.is_some_and(|until| now >= until) {
-            self.listens_until = None;
-        }
-        while let Some(guess) = self.punch.as_mut().and_then(|punch| punch.poll(now, &mut self.rng)) {
-            match guess {
-                Guess::Probe(route) => self.send_probe(route, now),
-                Guess::OpenSockets(count) => {
-                    self.listens_until = Some(now + PUNCH_LISTEN);
-                    self.events.push_back(AgentEvent::OpenSockets(count));
-                }
-            }
-            self.punched = Some(now);
-        }
-    }
-
-    fn send_probe(&mut self, route: Route, now: Time) {
-        let Some(keys) = self.keys.first() else { return };
-        let mut id = [0; 12];
-        self.rng.fill_bytes(&mut id);
-        let transaction = TransactionId(id);
-        let bytes = stun::encode_request(transaction, Some((&keys.key, keys.ours)), ChangeRequest::None);
-        self.transmits.push_back((route, bytes));
-        if self.paths.contains_key(&route) && self.in_flight.len() < MAX_PROBES_IN_FLIGHT {
-            self.in_flight.insert(transaction, (route, now));
-        }
-    }
-}
-
-impl Path {
-    /// There is new reason to hope: a burst of probes begins.
-    fn restart(&mut self, now: Time) {
-        self.attempts = 0;
-        self.next_probe = Some(now);
-    }
-
-    fn schedule_next(&mut self, is_proven: bool, now: Time) {
-        self.attempts += 1;
-        self.next_probe = match PROBE_BURST.get(self.attempts) {
-            Some(gap) => Some(now + *gap),
-            None if is_proven => Some(now + PROBE_IDLE),
-            None => None,
-        };
-    }
-}
-
-/// The name of `peer` in the probes made with `key`.
-fn username(key: &ProbeKey, peer: &PeerId) -> u64 {
-    let mut mac = hmac_sha256(key.as_bytes());
-    mac.update(b"username");
-    mac.update(peer.as_bytes());
-    let digest: [u8; 32] = mac.finalize().into_bytes().into();
-    let (first, _) = digest.split_first_chunk::<8>().expect("a SHA-256 has more than eight bytes");
-    u64::from_be_bytes(*first)
 }

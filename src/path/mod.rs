@@ -7,7 +7,7 @@
 //!                                    rebinding, roaming: probe again ← silence
 //! ```
 //! One [`Agent`] looks for the way to one peer. Probes can promote a path, only silence can demote one, and whatever is
-//! received counts as life. A relay path is there from the introduction on and is kept warm.
+//! acknowledged counts as life. A relay path is there from the introduction on and is kept warm.
 
 mod agent;
 pub mod candidate;

@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::params::MAX_QUEUED_FRAMES;
+use crate::params::{KEY_FRAME_AFTER_DROP, MAX_QUEUED_FRAMES};
 use crate::units::{FrameNumber, Time, TrackId};
-use crate::wire::packet::{HOP_SEQUENCE_MASK, Packet};
+use crate::wire::packet::{HOP_SEQUENCE_MASK, Header, Packet};
 use crate::wire::track::FrameKind;
 
 /// The packets of one frame; shared by all peers it goes to.
@@ -23,6 +23,9 @@ pub struct SendQueue {
     dropped: BTreeMap<TrackId, BTreeSet<FrameNumber>>,
     hop_sequence: u32,
     dropped_frames: u64,
+    /// A track of which nothing can be sent before its next key frame.
+    lacks_key: Option<TrackId>,
+    key_asked: Option<Time>,
 }
 
 /// Which of the two lines a frame stands in.
@@ -73,6 +76,15 @@ impl SendQueue {
         self.sound.is_empty() && self.pictures.is_empty()
     }
 
+    /// A track whose pictures all need one that was dropped: without a new key frame its receiver sees nothing more, and has
+    /// no packet from which to learn so. Named rarely: the others get that key frame too.
+    pub fn take_lacks_key(&mut self, now: Time) -> Option<TrackId> {
+        let has_rested = self.key_asked.is_none_or(|asked| now.since(asked) >= KEY_FRAME_AFTER_DROP);
+        let track = self.lacks_key.take_if(|_| has_rested)?;
+        self.key_asked = Some(now);
+        Some(track)
+    }
+
     /// Frames dropped because their deadline had passed, or one they need had.
     pub fn dropped_frames(&self) -> u64 {
         self.dropped_frames
@@ -85,9 +97,13 @@ impl SendQueue {
                 Class::Picture => &mut self.pictures,
             };
             let queued = line.front_mut()?;
-            let is_hopeless = queued.deadline < now || queued.needs_any(&self.dropped);
-            if is_hopeless && queued.sent == 0 {
+            let is_orphan = queued.needs_any(&self.dropped);
+            if (is_orphan || queued.deadline < now) && queued.sent == 0 {
                 let hopeless = line.pop_front();
+                let header = hopeless.as_ref().and_then(Queued::header);
+                if let Some(header) = header.filter(|header| is_orphan && header.temporal_layer == 0) {
+                    self.lacks_key = Some(header.track);
+                }
                 self.note_dropped(hopeless);
                 continue;
             }
@@ -103,9 +119,7 @@ impl SendQueue {
     }
 
     fn note_dropped(&mut self, queued: Option<Queued>) {
-        let Some(header) = queued.and_then(|queued| queued.packets.first().map(|packet| packet.header)) else {
-            return;
-        };
+        let Some(header) = queued.as_ref().and_then(Queued::header) else { return };
         self.dropped_frames += 1;
         let dropped = self.dropped.entry(header.track).or_default();
         dropped.insert(header.frame);
@@ -116,10 +130,12 @@ impl SendQueue {
 }
 
 impl Queued {
+    fn header(&self) -> Option<Header> {
+        self.packets.first().map(|packet| packet.header)
+    }
+
     fn needs_any(&self, dropped: &BTreeMap<TrackId, BTreeSet<FrameNumber>>) -> bool {
-        let Some(header) = self.packets.first().map(|packet| packet.header) else {
-            return false;
-        };
+        let Some(header) = self.header() else { return false };
         if header.kind == FrameKind::Key || header.needs == 0 {
             return false;
         }
@@ -184,6 +200,24 @@ mod tests {
         queue.push(frame(1, 0, 10), Class::Picture, LATE);
         queue.push(frame(1, 5, 10), Class::Picture, LATE);
         assert_eq!(sent(&mut queue, LATE), [(1, 0), (1, 5)]);
+    }
+
+    #[test]
+    fn a_receiver_that_gets_nothing_any_more_is_given_a_key_frame_now_and_then() {
+        let mut queue = SendQueue::new();
+        queue.push(frame(1, 1, 10), Class::Picture, SOON);
+        assert!(queue.poll(LATE).is_none());
+        assert_eq!(queue.take_lacks_key(LATE), None, "nothing needs the dropped frame yet");
+        for number in 2..4 {
+            queue.push(frame(1, number, 10), Class::Picture, LATE);
+        }
+        assert!(queue.poll(LATE).is_none());
+        assert_eq!(queue.take_lacks_key(LATE), Some(TrackId(1)));
+        queue.push(frame(1, 4, 10), Class::Picture, LATE);
+        assert!(queue.poll(LATE).is_none());
+        let rested = LATE + KEY_FRAME_AFTER_DROP;
+        assert_eq!(queue.take_lacks_key(rested - std::time::Duration::from_micros(1)), None);
+        assert_eq!(queue.take_lacks_key(rested), Some(TrackId(1)));
     }
 
     #[test]

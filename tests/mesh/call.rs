@@ -61,8 +61,14 @@ impl Call {
 
     /// A peer that was added joins now, with camera and microphone.
     pub(crate) fn enter(&mut self, peer: HostId) {
+        let studio = Studio::new(self.world.now_at(peer));
+        self.enter_with(peer, studio);
+    }
+
+    /// A peer that was added joins now, and publishes what `studio` brings.
+    pub(crate) fn enter_with(&mut self, peer: HostId, studio: Studio) {
         self.with_peer(peer, |peer, now| {
-            peer.publish(Studio::new(now), now);
+            peer.publish(studio, now);
             peer.join(now);
         });
     }

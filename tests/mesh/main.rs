@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on says where")]
 
 mod call;
+mod churn;
+mod hostile;
 mod links;
 mod meeting;
 mod nat_table;
@@ -10,4 +12,5 @@ mod outages;
 mod ping;
 mod rebinding;
 mod switching;
+mod weather;
 mod world;

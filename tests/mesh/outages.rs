@@ -44,7 +44,6 @@ fn a_relayed_call_goes_on_as_soon_as_the_rendezvous_is_back() {
         let back = call.world.now();
         assert!(call.poll(secs(5), |call| call.sees_since(peers[0], peers[1], back)), "seed {seed}");
         assert!(call.poll(secs(1), |call| call.sees_since(peers[1], peers[0], back)), "seed {seed}");
-        println!("seed {seed}: relayed call back after {:?}", call.world.now().since(back));
     }
 }
 
@@ -82,7 +81,6 @@ fn a_relay_that_dies_is_replaced_within_three_seconds() {
         call.world.crash(relay);
         call.world.run(secs(6));
         let gap = call.gaps(alice, bob, died);
-        println!("seed {seed}: relay died: {gap:?}");
         assert!(gap <= secs(3), "seed {seed}: {gap:?}");
     }
 }
@@ -132,9 +130,7 @@ fn whoever_comes_back_after_a_crash_is_met_again_at_once() {
             call.world.crash(peers[who]);
             call.world.run(secs(2));
             restart(&mut call, peers[who], &configs[who]);
-            let back = call.world.now();
             assert!(call.meet(peers[0], peers[1], secs(3)), "seed {seed}: {:?}", call.events(peers[1 - who]));
-            println!("seed {seed}: peer {who} is met again after {:?}", call.world.now().since(back));
             assert_eq!(call.count(peers[1 - who], is_peer_joined), 2, "seed {seed}");
         }
     }

@@ -20,7 +20,6 @@ fn a_nat_that_forgets_its_mappings_costs_less_than_a_second() {
                 }
                 call.world.run(secs(5));
                 let gap = call.gaps(peers[0], peers[1], since);
-                println!("seed {seed} {who:?} {:?}: {gap:?}", kind.mapping);
                 assert!(gap <= secs(1), "seed {seed}: {who:?} {kind:?} {gap:?}");
                 assert_no_reconnect(&mut call, peers);
             }
@@ -39,7 +38,6 @@ fn whoever_moves_to_another_network_is_heard_within_three_seconds() {
                 call.roam(peers[mover], cafe, family);
                 call.world.run(secs(5));
                 let gap = call.gaps(peers[0], peers[1], since);
-                println!("seed {seed}: peer {mover} moves to {family:?}: {gap:?}");
                 assert!(gap <= secs(3), "seed {seed}: {gap:?}");
                 assert_no_reconnect(&mut call, peers);
             }
@@ -95,8 +93,7 @@ fn assert_awake(call: &mut Call, [alice, bob]: [HostId; 2], woke: meipo::units::
         let first = sounds.iter().find(|seen| seen.at >= woke);
         assert!(first.is_some(), "seed {seed}: nothing heard after waking");
         let burst = sounds.iter().filter(|seen| seen.at >= woke && seen.at < woke + millis(20)).count();
-        assert!(burst <= 6, "seed {seed}: {burst} sounds at once");
-        println!("seed {seed}: heard after {:?}, {burst} sounds at once", first.unwrap().at.since(woke));
+        assert!(burst <= 1, "seed {seed}: {burst} sounds at once");
     }
 }
 

@@ -31,8 +31,7 @@ fn a_switch_from_the_relay_to_a_direct_path_loses_no_frame() {
 #[test]
 fn heavy_media_keeps_its_pace_through_a_switch() {
     for seed in seeds(3) {
-        let (mut call, alice, bob) = recording_pair(seed);
-        call.with_peer(alice, |peer, now| peer.publish(Studio::new(now).kilobits(3000), now));
+        let (mut call, alice, bob) = pair_with(seed, |now| Studio::new(now).kilobits(1500));
         call.world.between(alice, bob, &Link::default().loss(1.0));
         call.world.run(secs(5));
         call.world.between(alice, bob, &Link::default());
@@ -59,7 +58,6 @@ fn a_direct_path_that_dies_is_replaced_by_the_relay_within_a_second_and_taken_ba
         assert_eq!(call.paths(alice, bob), [Some(PathKind::Relayed); 2], "seed {seed}");
         let gap = call.gaps(alice, bob, died);
         assert!(gap <= secs(1), "seed {seed}: {gap:?}");
-        println!("seed {seed}: direct path died: {gap:?}");
         call.world.between(alice, bob, &Link::default());
         let healed = call.world.now();
         assert!(call.settles(alice, bob, PathKind::Direct, secs(40)), "seed {seed}");
@@ -78,27 +76,60 @@ fn a_path_that_dies_in_one_direction_only_is_left_within_a_second() {
         call.world.one_way(alice, bob, &Link::default().loss(1.0));
         call.world.run(secs(5));
         let gap = call.gaps(alice, bob, died);
-        println!("seed {seed}: one direction died: {gap:?}");
         assert!(gap <= secs(1), "seed {seed}: {gap:?}");
     }
 }
 
 #[test]
-fn a_relay_path_waits_warm_behind_a_direct_one_for_an_hour() {
-    for seed in seeds(1) {
-        let (mut call, alice, bob) = pair(seed);
-        for host in [alice, bob] {
-            call.with_peer(host, |peer, now| peer.publish(Studio::new(now).slower(10), now));
+fn a_viewer_who_sends_nothing_loses_no_more_than_a_second_either() {
+    for seed in seeds(5) {
+        let mut call = Call::new(seed);
+        let [home, office] = [0; 2].map(|_| call.world.nat(INTERNET, NatKind::port_restricted()));
+        let alice = call.join("alice", home);
+        let config = call.config("bob");
+        let bob = call.add(config, office, Family::V4);
+        call.with_peer(bob, |peer, now| peer.join(now));
+        assert!(call.settles(alice, bob, PathKind::Direct, secs(3)), "seed {seed}");
+        call.world.run(secs(60));
+        assert_eq!(call.paths(alice, bob), [Some(PathKind::Direct); 2], "seed {seed}");
+        for (from, to) in [(alice, bob), (bob, alice)] {
+            let died = call.world.now();
+            call.world.one_way(from, to, &Link::default().loss(1.0));
+            call.world.run(secs(5));
+            let gap = call.gap(bob, alice, died);
+            assert!(gap <= secs(1), "seed {seed}: {gap:?}");
+            call.world.one_way(from, to, &Link::default());
+            assert!(call.settles(alice, bob, PathKind::Direct, secs(25)), "seed {seed}: {:?}", call.paths(alice, bob));
+            call.world.run(secs(5));
         }
+    }
+}
+
+#[test]
+fn a_relay_path_waits_warm_behind_a_direct_one_for_ten_minutes() {
+    for seed in seeds(1) {
+        let (mut call, alice, bob) = pair_with(seed, |now| Studio::new(now).slower(10));
         assert!(call.settles(alice, bob, PathKind::Direct, secs(3)), "seed {seed}");
         call.world.run(secs(600));
         let died = call.world.now();
         call.world.between(alice, bob, &Link::default().loss(1.0));
         call.world.run(secs(5));
         let gap = call.gaps(alice, bob, died);
-        println!("seed {seed}: after ten minutes: {gap:?}");
         assert!(gap <= millis(1200), "seed {seed}: {gap:?}");
     }
+}
+
+fn pair_with(seed: u64, studio: impl Fn(Time) -> Studio) -> (Call, HostId, HostId) {
+    let mut call = Call::new(seed);
+    let peers = ["alice", "bob"].map(|name| {
+        let config = call.config(name);
+        let network = call.world.nat(INTERNET, NatKind::port_restricted());
+        let peer = call.add(config, network, Family::V4);
+        let studio = studio(call.world.now());
+        call.enter_with(peer, studio);
+        peer
+    });
+    (call, peers[0], peers[1])
 }
 
 fn pair(seed: u64) -> (Call, HostId, HostId) {

@@ -60,6 +60,9 @@ pub(crate) struct Transmit {
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct HostId(usize);
 
+/// A datagram as it arrived: at which socket, from whom, what.
+pub(crate) type Heard = (u16, SocketAddr, Vec<u8>);
+
 /// How much was sent somewhere.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Traffic {
@@ -79,6 +82,7 @@ pub(crate) struct World {
     sent: BTreeMap<IpAddr, Traffic>,
     delivered: BTreeMap<(HostId, HostId), Traffic>,
     story: Story,
+    taps: BTreeMap<HostId, Vec<Heard>>,
 }
 
 enum Event {
@@ -113,6 +117,7 @@ impl World {
             sent: BTreeMap::new(),
             delivered: BTreeMap::new(),
             story: Story::new(),
+            taps: BTreeMap::new(),
         }
     }
 
@@ -282,6 +287,16 @@ impl World {
                 return holds(self);
             }
         }
+    }
+
+    /// Keeps a copy of everything a host hears from now on.
+    pub(crate) fn tap(&mut self, id: HostId) {
+        self.taps.insert(id, Vec::new());
+    }
+
+    /// What was heard since the tap began.
+    pub(crate) fn heard(&mut self, id: HostId) -> Vec<Heard> {
+        self.taps.remove(&id).unwrap_or_default()
     }
 
     /// The time of the world.

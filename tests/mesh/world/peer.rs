@@ -32,6 +32,7 @@ pub(crate) struct PeerConfig {
     pub(crate) rendezvous_id: PeerId,
     pub(crate) policy: Policy,
     pub(crate) may_tunnel: bool,
+    pub(crate) may_gamble: bool,
     pub(crate) playout: Playout,
     pub(crate) seed: u64,
 }
@@ -46,6 +47,7 @@ impl PeerConfig {
             rendezvous_id,
             policy: Policy::Any,
             may_tunnel: true,
+            may_gamble: true,
             playout: Playout::Live { delay: PLAYOUT_DELAY },
             seed,
         }
@@ -81,6 +83,7 @@ impl Peer {
         let mut node = NodeConfig::new(id, config.secret, name, config.seed);
         node.policy = config.policy;
         node.playout = config.playout;
+        node.may_gamble = config.may_gamble;
         let seed = [config.seed.to_le_bytes(); 4].concat().try_into().expect("32 bytes");
         let quic = QuicConfig::new(config.identity, QuicRole::Peer, QUIC_IDLE).with_seed(seed);
         let rendezvous = config.rendezvous;
@@ -130,11 +133,6 @@ impl Peer {
                 machine.node().publish(track).expect("a track that can be");
             }
         });
-    }
-
-    /// No more frames; the tracks stay.
-    pub(crate) fn pause(&mut self) -> Option<Studio> {
-        self.studio.take()
     }
 
     /// The program's own word to its machine.
@@ -193,20 +191,16 @@ impl Peer {
     }
 
     fn note(&mut self, event: Event, now: Time) {
-        match event {
-            Event::Frame { peer, frame } => {
-                assert!(is_intact(&frame), "frame {:?} of {peer:?} is not what was sent", frame.number);
-                let seen = Seen { at: now, number: frame.number, captured: frame.captured };
-                self.frames.entry((peer, frame.track)).or_default().push(seen);
-            }
-            Event::KeyFrameWanted { .. } => {
-                if let Some(studio) = &mut self.studio {
-                    studio.want_key();
-                }
-                self.events.push((now, event));
-            }
-            event => self.events.push((now, event)),
+        if let Event::Frame { peer, frame } = event {
+            assert!(is_intact(&frame), "frame {:?} of {peer:?} is not what was sent", frame.number);
+            let seen = Seen { at: now, number: frame.number, captured: frame.captured };
+            self.frames.entry((peer, frame.track)).or_default().push(seen);
+            return;
         }
+        if let (Event::KeyFrameWanted { .. }, Some(studio)) = (&event, &mut self.studio) {
+            studio.want_key();
+        }
+        self.events.push((now, event));
     }
 
     fn through_tunnel(&mut self, bytes: Vec<u8>) {

@@ -66,11 +66,6 @@ impl Studio {
         self.is_key_wanted = true;
     }
 
-    /// How many pictures and sounds were taken so far.
-    pub(crate) fn taken(&self) -> (u32, u32) {
-        (self.picture.number, self.sound.number)
-    }
-
     pub(crate) fn next(&self) -> Time {
         self.picture.next.min(self.sound.next)
     }

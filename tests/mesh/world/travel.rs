@@ -131,6 +131,9 @@ impl World {
             return self.lose(datagram, "nobody listens");
         };
         machine.handle_datagram(local_time, socket, *from, bytes);
+        if let Some(tap) = self.taps.get_mut(&receiver) {
+            tap.push((socket, *from, bytes.clone()));
+        }
         let traffic = self.delivered.entry((datagram.sender, receiver)).or_default();
         traffic.packets += 1;
         traffic.bytes += bytes.len() as u64;
