@@ -16,6 +16,8 @@ mod ways;
 
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use meipo::limits::Limits;
@@ -43,9 +45,10 @@ fn main() {
     {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let span = Duration::from_secs(span_s.parse().expect("the span is a number of seconds"));
-        return runtime.expect("a runtime can be had").block_on(async {
-            if role == "receiver" { receive(way.1, to).await } else { send(way.1, to, span).await }
-        });
+        let (is_receiver, way, to) = (role == "receiver", way.1, to.clone());
+        // As a task, which is cheaper to wake than what a runtime blocks on.
+        let task = async move { if is_receiver { receive(way, &to).await } else { send(way, &to, span).await } };
+        return runtime.expect("a runtime can be had").block_on(async { tokio::spawn(task).await.expect("no panic") });
     }
     measure(Options::read()).expect("the processes under test do not fail");
 }
@@ -131,21 +134,20 @@ async fn receive(way: Way, room: &str) {
     // Bare UDP and QUIC have no room, but the link is one all the same.
     let (mut receiver, address) = Receiver::open(way, &room.parse().expect("the room is a link")).await;
     println!("{address}");
-    let mut words = tokio::io::BufReader::new(tokio::io::stdin()).lines();
-    let mut frames = 0_u32;
-    let mut began = None;
-    loop {
-        tokio::select! {
-            _ = receiver.next() => frames += 1,
-            _ = words.next_line() => match began {
-                None => began = Some(cpu_micros()),
-                Some(began) => {
-                    println!("{} {frames}", cpu_micros() - began);
-                    return std::future::pending().await;
-                }
-            },
+    let frames = Arc::new(AtomicU32::new(0));
+    let counted = frames.clone();
+    tokio::spawn(async move {
+        loop {
+            receiver.next().await;
+            counted.fetch_add(1, Ordering::Relaxed);
         }
-    }
+    });
+    let mut words = tokio::io::BufReader::new(tokio::io::stdin()).lines();
+    let _ = words.next_line().await;
+    let began = cpu_micros();
+    let _ = words.next_line().await;
+    println!("{} {}", cpu_micros() - began, frames.load(Ordering::Relaxed));
+    std::future::pending().await
 }
 
 async fn send(way: Way, to: &str, span: Duration) {

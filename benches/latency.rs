@@ -54,18 +54,19 @@ fn main() {
     let rooms: Vec<_> = (1..).take(CONTESTANTS.len()).map(|room| rendezvous.link(room)).collect();
     let (arrivals, arrived) = mpsc::channel();
     let (opened, addresses) = mpsc::channel();
-    std::thread::spawn(move || on_a_runtime(receive(rooms, &opened, &arrivals)));
+    std::thread::spawn(move || on_a_runtime(receive(rooms, opened, arrivals)));
     let addresses: Vec<String> = addresses.iter().take(CONTESTANTS.len()).collect();
     let turns = on_a_runtime(send(addresses, arrived, rounds, span));
     report(&turns).print(options);
 }
 
-fn on_a_runtime<T>(future: impl Future<Output = T>) -> T {
+/// As a task, which is cheaper to wake than what a runtime blocks on.
+fn on_a_runtime<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime can be had").block_on(future)
+    runtime.expect("a runtime can be had").block_on(async { tokio::spawn(future).await.expect("no task panics") })
 }
 
-async fn receive(rooms: Vec<meipo::link::Link>, opened: &mpsc::Sender<String>, arrivals: &mpsc::Sender<Arrival>) {
+async fn receive(rooms: Vec<meipo::link::Link>, opened: mpsc::Sender<String>, arrivals: mpsc::Sender<Arrival>) {
     for (at, (room, (_, way, is_forwarded))) in rooms.into_iter().zip(CONTESTANTS).enumerate() {
         let (mut receiver, mut address) = Receiver::open(way, &room).await;
         if is_forwarded {
@@ -96,7 +97,12 @@ fn forwarder_towards(to: std::net::SocketAddr) -> std::net::SocketAddr {
     address.recv().expect("the forwarder starts")
 }
 
-async fn send(addresses: Vec<String>, arrived: mpsc::Receiver<Arrival>, rounds: u32, span: Duration) -> Vec<Vec<Turn>> {
+async fn send(
+    addresses: Vec<String>,
+    mut arrived: mpsc::Receiver<Arrival>,
+    rounds: u32,
+    span: Duration,
+) -> Vec<Vec<Turn>> {
     let mut senders = Vec::new();
     for (address, (_, way, _)) in addresses.iter().zip(CONTESTANTS) {
         senders.push(Sender::open(way, address).await);
@@ -106,7 +112,7 @@ async fn send(addresses: Vec<String>, arrived: mpsc::Receiver<Arrival>, rounds: 
     // The first round only warms up.
     for round in 0..=rounds {
         for (at, sender) in senders.iter().enumerate() {
-            let turn = take_turn(sender, at, &mut first[at], &arrived, span).await;
+            let turn = take_turn(sender, at, &mut first[at], &mut arrived, span).await;
             if round > 0 {
                 turns[at].push(turn);
             }
@@ -119,7 +125,7 @@ async fn take_turn(
     sender: &Sender,
     contestant: usize,
     first: &mut (u32, u32),
-    arrived: &mpsc::Receiver<Arrival>,
+    arrived: &mut mpsc::Receiver<Arrival>,
     span: Duration,
 ) -> Turn {
     let start = Instant::now() + Duration::from_millis(20);

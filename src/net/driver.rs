@@ -73,6 +73,10 @@ impl Driver {
         let mut arrived = ReceiveBuffer::new();
         self.machine.join(self.clock.now());
         loop {
+            if self.tell() {
+                // Whoever waits for a frame gets it before anything is acknowledged.
+                tokio::task::yield_now().await;
+            }
             self.flush();
             match self.wake().await {
                 Wake::Socket => self.receive(&mut arrived),
@@ -163,9 +167,7 @@ impl Driver {
         while let Some(request) = self.machine.poll_request() {
             self.fulfil(request, now);
         }
-        while let Some(event) = self.machine.poll_event() {
-            self.tell(event);
-        }
+        self.tell();
         let machine = &mut self.machine;
         self.further.close_unused(|socket| machine.node().uses_socket(socket));
     }
@@ -205,16 +207,22 @@ impl Driver {
         }
     }
 
-    /// Frames that nobody takes are dropped: they would be stale, and memory is finite.
-    fn tell(&mut self, event: Event) {
-        if matches!(event, Event::Frame { .. }) {
-            if self.untaken.load(Ordering::Relaxed) >= MAX_UNTAKEN_FRAMES {
-                tracing::debug!("a frame was dropped because the program does not take them in time");
-                return;
+    /// Tells the program what happened; whether there was a frame among it. Frames that nobody takes are dropped: they
+    /// would be stale, and memory is finite.
+    fn tell(&mut self) -> bool {
+        let mut has_frame = false;
+        while let Some(event) = self.machine.poll_event() {
+            if matches!(event, Event::Frame { .. }) {
+                if self.untaken.load(Ordering::Relaxed) >= MAX_UNTAKEN_FRAMES {
+                    tracing::debug!("a frame was dropped because the program does not take them in time");
+                    continue;
+                }
+                self.untaken.fetch_add(1, Ordering::Relaxed);
+                has_frame = true;
             }
-            self.untaken.fetch_add(1, Ordering::Relaxed);
+            let _ = self.events.send(event);
         }
-        let _ = self.events.send(event);
+        has_frame
     }
 
     fn obey(&mut self, command: Command) {
