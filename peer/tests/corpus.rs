@@ -1,7 +1,5 @@
 //! Every input kept for the fuzzer goes through the decoder it is for.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
 use std::fs;
 use std::path::Path;
 
