@@ -52,7 +52,8 @@ fn main() {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime can be had");
     let rounds = if options.is_quick { 3 } else { 11 };
-    let rendezvous = Rendezvous::start(Limits { handshakes_per_minute: 10_000, ..Limits::default() });
+    let rendezvous =
+        Rendezvous::start(Limits { handshakes_per_minute: 10_000, peers_per_address: 100, ..Limits::default() });
     let took = median((1..=rounds).map(|room| runtime.block_on(over_loopback(&rendezvous, room))));
     report.note(format!("over loopback, a frame every {} ms: newcomer's first after {took:.1} ms", FRAME.as_millis()));
     report.note("goal: at most 5 R and a frame, relayed");

@@ -9,9 +9,11 @@ use peer::codec::avc::{self, AvcConfig, SequenceShape};
 use peer::codec::{audio_decoder, video_decoder};
 use peer::container::Source;
 
+/// A target and its name.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// Every target of this file by its name, which is also that of its corpus.
-pub const TARGETS: [(&str, fn(&[u8])); 5] =
-    [("matroska", matroska), ("mp4", mp4), ("avc", avc), ("h264", h264), ("opus", opus)];
+pub const TARGETS: [Target; 5] = [("matroska", matroska), ("mp4", mp4), ("avc", avc), ("h264", h264), ("opus", opus)];
 
 /// A Matroska stream to its end.
 pub fn matroska(data: &[u8]) {

@@ -15,8 +15,11 @@ use meipo::wire::control::{FromRendezvous, ToPeer, ToRendezvous};
 use meipo::wire::packet::Packet;
 use meipo::wire::{relay, stun};
 
+/// A target and its name.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// Every target of this file by its name, which is also that of its corpus.
-pub const TARGETS: [(&str, fn(&[u8])); 9] = [
+pub const TARGETS: [Target; 9] = [
     ("packet", packet),
     ("control", control),
     ("message_stream", message_stream),

@@ -147,7 +147,7 @@ struct Connection {
 impl Quic {
     /// Without connections yet.
     pub fn new(config: QuicConfig, clock: Clock) -> Self {
-        let endpoint = Endpoint::new(config.endpoint(), config.server(clock), true, None);
+        let endpoint = Endpoint::new(config.endpoint(), Some(config.server(clock)), true, None);
         Quic {
             config,
             clock,

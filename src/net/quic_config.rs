@@ -28,6 +28,8 @@ pub struct QuicConfig {
     role: QuicRole,
     idle: Duration,
     seed: Option<[u8; 32]>,
+    /// Made once: a thousand peers share it.
+    server_crypto: Arc<QuicServerConfig>,
 }
 
 impl fmt::Debug for QuicConfig {
@@ -48,7 +50,10 @@ pub enum QuicRole {
 impl QuicConfig {
     /// Connections of `identity` that die after `idle` of silence.
     pub fn new(identity: Arc<Identity>, role: QuicRole, idle: Duration) -> Self {
-        QuicConfig { identity, role, idle, seed: None }
+        let tls = tls::server_config(&identity).expect("an identity of ours makes a TLS configuration");
+        let crypto =
+            QuicServerConfig::try_from(tls).expect("TLS 1.3 with the initial cipher suite is all QUIC asks for");
+        QuicConfig { identity, role, idle, seed: None, server_crypto: Arc::new(crypto) }
     }
 
     /// The same connections in every run; for tests in virtual time.
@@ -70,20 +75,22 @@ impl QuicConfig {
         Arc::new(config)
     }
 
-    pub(super) fn server(&self, clock: Clock) -> Option<Arc<ServerConfig>> {
-        self.server_for(clock, PathSwitch::default())
+    /// The configuration of accepted connections.
+    pub(super) fn server(&self, clock: Clock) -> Arc<ServerConfig> {
+        self.server_with(clock, PathSwitch::default())
     }
 
-    /// The configuration of one accepted connection, with its own switch of paths.
+    /// The configuration of one accepted connection, with its own switch of paths; `None` where paths are not switched.
     pub(super) fn server_for(&self, clock: Clock, switch: PathSwitch) -> Option<Arc<ServerConfig>> {
-        let tls = tls::server_config(&self.identity).expect("an identity of ours makes a TLS configuration");
-        let crypto =
-            QuicServerConfig::try_from(tls).expect("TLS 1.3 with the initial cipher suite is all QUIC asks for");
-        let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+        (self.role == QuicRole::Peer).then(|| self.server_with(clock, switch))
+    }
+
+    fn server_with(&self, clock: Clock, switch: PathSwitch) -> Arc<ServerConfig> {
+        let mut config = ServerConfig::with_crypto(self.server_crypto.clone());
         config.transport_config(Arc::new(self.transport(clock, switch)));
         // Clients of the rendezvous move between networks; peers have one synthetic address for ever.
         config.migration(self.role == QuicRole::Rendezvous);
-        Some(Arc::new(config))
+        Arc::new(config)
     }
 
     pub(super) fn client(&self, server: PeerId, clock: Clock, switch: PathSwitch) -> ClientConfig {
