@@ -12,6 +12,8 @@ mod rendezvous;
 mod roster;
 mod stats;
 mod talk;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use event::{Action, Close, Event, NodeConfig, Party, PeerStats, Transmit};
@@ -46,6 +48,8 @@ pub struct Node {
     /// Addresses of our own: interfaces and ports our router has opened.
     local: Vec<Candidate>,
     discovery: Option<Discovery>,
+    /// The second address of the rendezvous, for discoveries.
+    stun_alternate: Option<SocketAddr>,
     peers: BTreeMap<PeerId, Peer>,
     sources: BTreeMap<Route, PeerId>,
     publications: BTreeMap<TrackId, Publication>,
@@ -67,6 +71,7 @@ impl Node {
             is_tunnelled: false,
             local: Vec::new(),
             discovery: None,
+            stun_alternate: None,
             peers: BTreeMap::new(),
             sources: BTreeMap::new(),
             publications: BTreeMap::new(),
@@ -103,7 +108,8 @@ impl Node {
         for peer in self.peers.values_mut() {
             peer.agent.handle_network_change(now);
         }
-        self.drain_agents(now);
+        self.discover(now);
+        self.handle_timeout(now);
     }
 
     /// Whether the rendezvous is reached by a TCP tunnel now, because UDP does not pass.
@@ -126,11 +132,7 @@ impl Node {
         if let Some(discovery) = &mut self.discovery
             && discovery.handle_response(&message)
         {
-            let mapping = discovery.mapping();
-            self.peers.values_mut().for_each(|peer| peer.agent.handle_mapping(mapping, now));
-            self.drain_agents(now);
-            self.tell_reachability();
-            return;
+            return self.handle_discovered(now);
         }
         let is_for = |peer: &&mut Peer| match message.class {
             Class::Request { username, .. } => username.is_some_and(|name| peer.agent.answers_to(name)),

@@ -166,13 +166,6 @@ impl Agent {
         self.handle_timeout(now);
     }
 
-    /// More is known of how our own NAT maps.
-    pub fn handle_mapping(&mut self, ours: Mapping, now: Time) {
-        self.ours = ours;
-        self.plan(now);
-        self.handle_timeout(now);
-    }
-
     /// Our own network has changed: every way must prove itself again, and the one in use is kept until another has.
     pub fn handle_network_change(&mut self, now: Time) {
         for path in self.paths.values_mut() {

@@ -57,6 +57,15 @@ fn a_direct_path_is_found_again_after_a_move() {
 }
 
 #[test]
+fn whoever_moves_behind_the_other_s_nat_is_met_by_its_private_address() {
+    for seed in seeds(5) {
+        let (mut call, [alice, bob], [_, office]) = settled(seed, &NatKind::symmetric_random());
+        call.roam(alice, office, Family::V4);
+        assert!(call.settles(alice, bob, PathKind::Direct, secs(5)), "seed {seed}: {:?}", call.paths(alice, bob));
+    }
+}
+
+#[test]
 fn a_peer_that_slept_five_seconds_goes_on_without_stale_sound() {
     for seed in seeds(5) {
         for sleeper in [0, 1] {
