@@ -4,7 +4,7 @@ use super::*;
 use crate::media::{Frame, FrameKind, Track, TrackKind, TrackSource};
 use crate::params::{MAX_ROOM_MEMBERS, MAX_TRACKS};
 use crate::trust::{MembershipTag, PairSecret, RoomSecret};
-use crate::units::{CaptureTime, FrameNumber};
+use crate::units::{CaptureTime, FrameNumber, SessionId};
 use crate::wire::codec;
 use crate::wire::control::{
     CandidateKind, FromRendezvous, Introduction, LeftReason, Mapping, Member, Reachability, RelayOffer, ToPeer,
@@ -85,6 +85,20 @@ fn a_lost_connection_is_opened_again_by_whoever_the_newest_introduction_names() 
     node.handle_timeout(NOW + crate::params::PEER_RETRY);
     let opens = std::iter::from_fn(|| node.poll_action()).any(|action| action == Action::Connect(Party::Peer(peer(2))));
     assert!(opens);
+}
+
+#[test]
+fn a_peer_is_there_when_it_has_spoken_and_not_when_only_our_handshake_is_done() {
+    let mut node = joined();
+    introduce(&mut node, member(2));
+    node.handle_peer_connected(peer(2), NOW);
+    assert_eq!(events(&mut node), []);
+    node.handle_peer_closed(peer(2), Some(Close::NotAMember), NOW);
+    assert_eq!(events(&mut node), [], "who refused us was never there");
+    node.handle_peer_connected(peer(2), NOW);
+    node.handle_peer_message(peer(2), &body(&codec::encode(&ToPeer::Hello { clock: 0 })), NOW).unwrap();
+    let joined = |event: &Event| matches!(event, Event::PeerJoined { .. });
+    assert!(events(&mut node).iter().any(joined));
 }
 
 #[test]
@@ -174,6 +188,7 @@ fn connected() -> Node {
     let mut node = joined();
     introduce(&mut node, member(2));
     node.handle_peer_connected(peer(2), NOW);
+    node.handle_peer_message(peer(2), &body(&codec::encode(&ToPeer::Hello { clock: 0 })), NOW).unwrap();
     events(&mut node);
     node
 }

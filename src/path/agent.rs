@@ -4,8 +4,6 @@ mod campaign;
 mod doubt;
 mod keys;
 mod probing;
-#[cfg(test)]
-mod tests;
 
 pub use keys::Keys;
 
@@ -376,3 +374,6 @@ impl Agent {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
