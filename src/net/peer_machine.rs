@@ -238,7 +238,8 @@ impl PeerMachine {
     /// The tunnel that was asked for is up, or there is none, or no more.
     pub fn handle_tunnel(&mut self, is_up: bool, now: Time) {
         if is_up {
-            self.uplink.handle_tunnel_up(now);
+            let step = self.uplink.handle_tunnel_up(now);
+            self.take_step(step, now);
         } else {
             self.uplink.handle_tunnel_down(now);
         }

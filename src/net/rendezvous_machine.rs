@@ -363,6 +363,10 @@ fn admit(
     }
     // What is only claimed to come from an address must not use up what that address has proven.
     let block = (block_of(remote.ip()), is_validated);
+    // Too many addresses to count: whoever forges them gets no further than the proof, whoever has one may pass.
+    if handshakes.len() >= MAX_ADDRESS_BUCKETS && !handshakes.contains_key(&block) {
+        return if is_validated { Admission::Accept } else { Admission::Retry };
+    }
     let bucket = handshakes.entry(block).or_insert_with(|| Bucket::new(rate, rate * 60, now));
     // A bucket counts by the second: sixty of its units are one handshake a minute.
     if bucket.take(60, now) {
@@ -390,6 +394,8 @@ fn block_of(ip: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
     use crate::params::STUN_REQUEST_LEN;
     use crate::units::SessionId;
     use crate::wire::relay::{Header, Side};
@@ -428,4 +434,73 @@ mod tests {
     const SESSION: SessionId = SessionId(7);
     const ALICE: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 1000);
     const BOB: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2)), 2000);
+    #[test]
+    fn an_address_begins_as_many_handshakes_in_a_minute_as_allowed_and_then_must_prove_itself() {
+        let mut gate = Gate::new(|limits| limits.handshakes_per_minute = 3);
+        let admitted: Vec<Admission> = (0..4).map(|_| gate.admit("203.0.113.1:1", false, 0)).collect();
+        assert_eq!(admitted, [Admission::Accept, Admission::Accept, Admission::Accept, Admission::Retry]);
+        assert_eq!(gate.admit("203.0.113.2:1", false, 0), Admission::Accept, "others are not concerned");
+        gate.now += Duration::from_secs(20);
+        assert_eq!(gate.admit("203.0.113.1:1", false, 0), Admission::Accept);
+    }
+
+    #[test]
+    fn who_forges_an_address_does_not_use_up_what_its_owner_may_begin() {
+        let mut gate = Gate::new(|limits| limits.handshakes_per_minute = 2);
+        for _ in 0..100 {
+            gate.admit("203.0.113.1:1", false, 0);
+        }
+        let proven: Vec<Admission> = (0..3).map(|_| gate.admit("203.0.113.1:1", true, 0)).collect();
+        assert_eq!(proven, [Admission::Accept, Admission::Accept, Admission::Refuse]);
+    }
+
+    #[test]
+    fn few_handshakes_are_begun_at_once_more_must_prove_their_address_and_too_many_are_ignored() {
+        let mut gate = Gate::new(|limits| (limits.handshakes_unproven, limits.handshakes) = (2, 4));
+        let of = |gate: &mut Gate, handshaking| {
+            [false, true].map(|is_validated| gate.admit("203.0.113.1:1", is_validated, handshaking))
+        };
+        assert_eq!(of(&mut gate, 1), [Admission::Accept, Admission::Accept]);
+        assert_eq!(of(&mut gate, 2), [Admission::Retry, Admission::Accept]);
+        assert_eq!(of(&mut gate, 3), [Admission::Retry, Admission::Accept]);
+        assert_eq!(of(&mut gate, 4), [Admission::Ignore, Admission::Ignore]);
+    }
+
+    #[test]
+    fn an_ipv6_site_counts_as_one_address() {
+        let mut gate = Gate::new(|limits| limits.handshakes_per_minute = 1);
+        assert_eq!(gate.admit("[2001:db8:0:1::1]:1", true, 0), Admission::Accept);
+        assert_eq!(gate.admit("[2001:db8:0:ff::2]:1", true, 0), Admission::Refuse);
+        assert_eq!(gate.admit("[2001:db8:0:100::2]:1", true, 0), Admission::Accept);
+    }
+
+    #[test]
+    fn addresses_are_counted_in_bounded_memory() {
+        let mut gate = Gate::new(|_| {});
+        for nth in 0..u32::try_from(MAX_ADDRESS_BUCKETS).unwrap() + 1000 {
+            let ip = std::net::Ipv4Addr::from(0x0100_0000 + nth);
+            gate.admit(&format!("{ip}:1"), true, 0);
+            assert!(gate.handshakes.len() <= MAX_ADDRESS_BUCKETS);
+        }
+    }
+
+    struct Gate {
+        limits: Limits,
+        handshakes: BTreeMap<(IpAddr, bool), Bucket>,
+        counts: RendezvousStats,
+        now: Time,
+    }
+
+    impl Gate {
+        fn new(change: impl FnOnce(&mut Limits)) -> Self {
+            let mut limits = Limits::default();
+            change(&mut limits);
+            Gate { limits, handshakes: BTreeMap::new(), counts: RendezvousStats::default(), now: Time::ZERO }
+        }
+
+        fn admit(&mut self, from: &str, is_validated: bool, handshaking: usize) -> Admission {
+            let from = from.parse().unwrap();
+            admit(from, is_validated, handshaking, &self.limits, &mut self.handshakes, &mut self.counts, self.now)
+        }
+    }
 }

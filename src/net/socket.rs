@@ -12,6 +12,7 @@ use tokio::net::UdpSocket;
 
 use crate::params::{SOCKET_BUFFER, UDP_BATCH};
 use crate::path::candidate::canonical;
+use crate::path::synthetic::is_synthetic;
 
 /// A UDP socket.
 #[derive(Debug)]
@@ -130,6 +131,10 @@ impl Socket {
         let arrived = buffer.bytes.chunks(size).zip(&buffer.meta).take(count);
         Some(arrived.filter_map(|(bytes, meta)| {
             let bytes = bytes.get(..meta.len).filter(|bytes| !bytes.is_empty())?;
+            // Inside, such an address means a tunnel or a peer; who claims it outside is neither.
+            if is_synthetic(canonical(meta.addr).ip()) {
+                return None;
+            }
             Some(Batch { from: canonical(meta.addr), bytes, segment: meta.stride.max(1), ecn: meta.ecn.map(to_proto) })
         }))
     }

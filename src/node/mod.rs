@@ -5,6 +5,7 @@
 //! believed, before its membership tag is checked.
 
 mod event;
+mod paths;
 mod peer;
 mod publish;
 mod relays;
@@ -24,6 +25,7 @@ use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
+use self::paths::path_kind;
 use self::peer::{Link, Peer};
 use self::publish::Publication;
 use self::relays::Bindings;
@@ -31,8 +33,8 @@ use self::rendezvous::{Rendezvous, Step};
 use self::watch::Watched;
 use crate::params::CONNECT_TIMEOUT;
 use crate::path::discovery::Discovery;
-use crate::path::{AgentEvent, PathKind, Policy, Route};
-use crate::units::{PeerId, SessionId, Time, TrackId};
+use crate::path::{Policy, Route};
+use crate::units::{PeerId, Time, TrackId};
 use crate::wire::control::{Candidate, Close, RelayAddress, Role};
 use crate::wire::stun::{self, Class};
 
@@ -46,6 +48,8 @@ pub struct Node {
     /// Addresses of our own: interfaces and ports our router has opened.
     local: Vec<Candidate>,
     discovery: Option<Discovery>,
+    /// The second address of the rendezvous, for discoveries.
+    stun_alternate: Option<SocketAddr>,
     peers: BTreeMap<PeerId, Peer>,
     sources: BTreeMap<Route, PeerId>,
     publications: BTreeMap<TrackId, Publication>,
@@ -67,6 +71,7 @@ impl Node {
             is_tunnelled: false,
             local: Vec::new(),
             discovery: None,
+            stun_alternate: None,
             peers: BTreeMap::new(),
             sources: BTreeMap::new(),
             publications: BTreeMap::new(),
@@ -103,7 +108,8 @@ impl Node {
         for peer in self.peers.values_mut() {
             peer.agent.handle_network_change(now);
         }
-        self.drain_agents(now);
+        self.discover(now);
+        self.handle_timeout(now);
     }
 
     /// Whether the rendezvous is reached by a TCP tunnel now, because UDP does not pass.
@@ -126,11 +132,7 @@ impl Node {
         if let Some(discovery) = &mut self.discovery
             && discovery.handle_response(&message)
         {
-            let mapping = discovery.mapping();
-            self.peers.values_mut().for_each(|peer| peer.agent.handle_mapping(mapping, now));
-            self.drain_agents(now);
-            self.tell_reachability();
-            return;
+            return self.handle_discovered(now);
         }
         let is_for = |peer: &&mut Peer| match message.class {
             Class::Request { username, .. } => username.is_some_and(|name| peer.agent.answers_to(name)),
@@ -339,73 +341,6 @@ impl Node {
         }
     }
 
-    /// Carries what the agents want to the network and the person.
-    fn drain_agents(&mut self, now: Time) {
-        let ids: Vec<PeerId> = self.peers.keys().copied().collect();
-        for id in ids {
-            let Some(peer) = self.peers.get_mut(&id) else { continue };
-            while let Some((route, bytes)) = peer.agent.poll_transmit() {
-                self.transmits.push_back(Transmit::Via(route, bytes));
-            }
-            let events: Vec<AgentEvent> = std::iter::from_fn(|| peer.agent.poll_event()).collect();
-            for event in events {
-                self.handle_agent_event(id, event, now);
-            }
-        }
-    }
-
-    fn handle_agent_event(&mut self, id: PeerId, event: AgentEvent, now: Time) {
-        match event {
-            AgentEvent::Selected(_) => {
-                self.actions.push_back(Action::PathChanged(id));
-                self.announce_path(id);
-                if self.peers.get(&id).is_some_and(|peer| peer.link == (Link::Down { retry: now })) {
-                    self.handle_peer_timeout(id, now);
-                }
-            }
-            AgentEvent::Source(route) => {
-                self.sources.insert(route, id);
-            }
-            AgentEvent::OpenSockets(count) => self.actions.push_back(Action::OpenSockets(id, count)),
-            AgentEvent::Suspected => self.handle_suspicion(id, now),
-            AgentEvent::Silent => tracing::debug!(peer = ?id, "no way to the peer is known to work"),
-        }
-    }
-
-    /// What may have broken the path to a peer may have moved us for the rendezvous too: it learns so by hearing from us.
-    fn handle_suspicion(&mut self, id: PeerId, now: Time) {
-        self.actions.push_back(Action::Ping(Party::Rendezvous));
-        if let Some(peer) = self.peers.get(&id) {
-            for offer in peer.offers.iter().filter(|offer| offer.relay != RelayAddress::Rendezvous) {
-                self.bindings.bind_if_idle(offer, now);
-            }
-        }
-    }
-
-    fn announce_path(&mut self, id: PeerId) {
-        let is_tunnelled = self.is_tunnelled;
-        let Some(peer) = self.peers.get(&id).filter(|peer| peer.link == Link::Up) else {
-            return;
-        };
-        let Some(route) = peer.agent.selected() else { return };
-        let remote = match route {
-            Route::Direct { remote, .. } => Some(remote),
-            Route::Relay { .. } => None,
-        };
-        let kind = path_kind(&route, is_tunnelled);
-        self.events.push_back(Event::Path { peer: id, kind, remote, rtt: peer.agent.rtt() });
-    }
-
-    fn handle_bound(&mut self, relay: RelayAddress, session: SessionId, now: Time) {
-        let route = Route::Relay { relay, session };
-        for peer in self.peers.values_mut() {
-            if peer.offers.iter().any(|offer| offer.session == session && offer.relay == relay) {
-                peer.agent.add_relay(route, false, now);
-            }
-        }
-        self.handle_timeout(now);
-    }
-
     /// Sends something to a server from our main socket.
     pub fn send_raw(&mut self, to: SocketAddr, bytes: Vec<u8>) {
         self.transmits.push_back(Transmit::To(to, bytes));
@@ -427,11 +362,5 @@ impl Node {
     }
 }
 
-/// What a person is told of a route.
-fn path_kind(route: &Route, is_tunnelled: bool) -> PathKind {
-    match route {
-        Route::Direct { .. } => PathKind::Direct,
-        Route::Relay { relay: RelayAddress::Rendezvous, .. } if is_tunnelled => PathKind::Tunnelled,
-        Route::Relay { .. } => PathKind::Relayed,
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -31,6 +31,8 @@ pub(super) struct Peer {
     pub(super) reachability: Reachability,
     pub(super) offers: Vec<RelayOffer>,
     pub(super) was_announced: bool,
+    /// Whether its first message has come: only then has it accepted us too.
+    pub(super) has_spoken: bool,
 }
 
 /// How far the QUIC connection is.
@@ -68,6 +70,7 @@ impl Peer {
             reachability: Reachability::default(),
             offers: Vec::new(),
             was_announced: false,
+            has_spoken: false,
         }
     }
 
@@ -87,6 +90,7 @@ impl Peer {
 
     /// The connection is new: what was learned over the old one is gone.
     pub(super) fn reset_flow(&mut self, playout: Playout) {
+        self.has_spoken = false;
         self.queue = SendQueue::new();
         self.meter = Meter::default();
         self.watch = Watch::new(playout);

@@ -89,13 +89,33 @@ impl Node {
 
     fn handle_welcome(&mut self, observed: SocketAddr, stun_alternate: Option<SocketAddr>, now: Time) {
         self.rendezvous.handle_welcome(observed);
-        let alternate =
-            stun_alternate.filter(|_| self.may_go_direct() && !self.is_tunnelled && self.discovery.is_none());
-        if let Some(alternate) = alternate {
+        self.stun_alternate = stun_alternate;
+        if self.discovery.is_none() {
+            self.discover(now);
+        }
+        self.events.push_back(Event::Joined { observed });
+    }
+
+    /// Learns anew how our NAT maps and where the rendezvous sees us.
+    pub(super) fn discover(&mut self, now: Time) {
+        let may_ask = self.may_go_direct() && !self.is_tunnelled;
+        if let Some(alternate) = self.stun_alternate.filter(|_| may_ask) {
             let seed = self.next_seed();
             self.discovery = Some(Discovery::new(self.rendezvous_address, alternate, seed, now));
         }
-        self.events.push_back(Event::Joined { observed });
+    }
+
+    /// What was asked of the rendezvous has been answered: others must know, and what may be probed has changed.
+    pub(super) fn handle_discovered(&mut self, now: Time) {
+        if let Some(seen) = self.discovery.as_ref().and_then(Discovery::seen) {
+            self.rendezvous.observed = Some(seen);
+        }
+        let known = self.peers.iter().map(|(id, peer)| (*id, peer.reachability.clone()));
+        for (id, reachability) in known.collect::<Vec<_>>() {
+            self.handle_candidates(id, reachability, now);
+        }
+        self.tell_reachability();
+        self.handle_timeout(now);
     }
 
     fn handle_introduction(&mut self, introduction: Introduction, now: Time) {
@@ -132,8 +152,9 @@ impl Node {
             .entry(id)
             .and_modify(|peer| peer.agent.rekey(keys.clone()))
             .or_insert_with(|| Peer::new(member.clone(), role, config, keys.clone(), playout, now));
+        // Both sides hear of their roles together; what matters is only that they agree when a connection is to be opened.
+        peer.role = role;
         if peer.link != Link::Up {
-            peer.role = role;
             peer.link = Link::Down { retry: now };
         }
         peer.member = member;

@@ -46,6 +46,15 @@ impl Node {
                 send_backlog(peer, publication, now);
             }
         }
+    }
+
+    /// The peer's first message: it has accepted us, as our own handshake alone could not tell.
+    fn handle_hello(&mut self, id: PeerId, clock: u64) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        peer.is_same_clock = clock != 0 && clock == self.config.clock;
+        if std::mem::replace(&mut peer.has_spoken, true) {
+            return;
+        }
         if !std::mem::replace(&mut peer.was_announced, true) {
             self.events.push_back(Event::PeerJoined { peer: id, name: peer.member.name.clone() });
         }
@@ -86,7 +95,7 @@ impl Node {
             return Ok(());
         };
         match message {
-            ToPeer::Hello { clock } => peer.is_same_clock = clock != 0 && clock == self.config.clock,
+            ToPeer::Hello { clock } => self.handle_hello(id, clock),
             ToPeer::Track(track) => {
                 if peer.watch.handle_track(track.clone()) {
                     let is_same_clock = peer.is_same_clock;

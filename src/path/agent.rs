@@ -4,8 +4,6 @@ mod campaign;
 mod doubt;
 mod keys;
 mod probing;
-#[cfg(test)]
-mod tests;
 
 pub use keys::Keys;
 
@@ -162,13 +160,6 @@ impl Agent {
         let reflexive = candidates.iter().find(|c| c.kind == CandidateKind::Reflexive && c.address.is_ipv4());
         self.target = reflexive.map(|candidate| candidate.address);
         (self.ours, self.theirs) = (ours, theirs);
-        self.plan(now);
-        self.handle_timeout(now);
-    }
-
-    /// More is known of how our own NAT maps.
-    pub fn handle_mapping(&mut self, ours: Mapping, now: Time) {
-        self.ours = ours;
         self.plan(now);
         self.handle_timeout(now);
     }
@@ -383,3 +374,6 @@ impl Agent {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -78,6 +78,12 @@ impl Discovery {
         std::mem::replace(&mut self.mapping, mapping) != mapping
     }
 
+    /// Where the first server sees us, once both have answered.
+    pub fn seen(&self) -> Option<SocketAddr> {
+        let [first, second] = &self.servers;
+        first.seen.filter(|_| second.seen.is_some())
+    }
+
     /// How our NAT maps, as far as it is known.
     pub fn mapping(&self) -> Mapping {
         self.mapping

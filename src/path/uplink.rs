@@ -77,13 +77,16 @@ impl Uplink {
         None
     }
 
-    /// The tunnel that was asked for is up.
-    pub fn handle_tunnel_up(&mut self, now: Time) {
-        self.is_up = true;
-        if self.unanswered_since.is_some() {
-            self.via = Via::Tunnel;
-            self.next_ask = now + UDP_RETRY;
+    /// The tunnel that was asked for is up. If UDP was answered meanwhile it is closed again: one that stands idle would be
+    /// in the way of the next, when it is needed.
+    pub fn handle_tunnel_up(&mut self, now: Time) -> Option<UplinkStep> {
+        if self.unanswered_since.is_none() {
+            return Some(UplinkStep::CloseTunnel);
         }
+        self.is_up = true;
+        self.via = Via::Tunnel;
+        self.next_ask = now + UDP_RETRY;
+        None
     }
 
     /// There is no tunnel, or no more.
@@ -165,8 +168,12 @@ mod tests {
         uplink.handle_sent(Time::ZERO);
         steps_until(&mut uplink, Time::ZERO + TUNNEL_AFTER);
         uplink.handle_received(Via::Udp);
-        uplink.handle_tunnel_up(Time::ZERO + TUNNEL_AFTER);
+        let late = Time::ZERO + TUNNEL_AFTER;
+        assert_eq!(uplink.handle_tunnel_up(late), Some(UplinkStep::CloseTunnel));
         assert_eq!(uplink.via(), Via::Udp);
+        let later = late + TUNNEL_RETRY;
+        uplink.handle_sent(later);
+        assert!(steps_until(&mut uplink, later + TUNNEL_AFTER).contains(&UplinkStep::OpenTunnel), "the next is opened");
     }
 
     #[test]

@@ -12,5 +12,6 @@ mod outages;
 mod ping;
 mod rebinding;
 mod switching;
+mod traps;
 mod weather;
 mod world;

@@ -72,7 +72,7 @@ fn the_first_frame_comes_within_five_round_trips_to_the_rendezvous() {
 
 #[test]
 fn a_random_symmetric_nat_is_opened_by_lot_within_half_a_minute() {
-    for seed in seeds(6) {
+    for seed in seeds(4) {
         for (first, second) in [
             (NatKind::symmetric_random(), NatKind::port_restricted()),
             (NatKind::port_changed(), NatKind::symmetric_random()),
@@ -149,6 +149,7 @@ fn two_behind_one_nat_go_by_their_private_addresses() {
         let mut call = Call::new(seed);
         let home = call.world.nat(INTERNET, NatKind::symmetric_random());
         let [alice, bob] = ["alice", "bob"].map(|name| call.join(name, home));
+        assert!(call.meet(alice, bob, secs(3)), "seed {seed}");
         assert!(call.settles(alice, bob, PathKind::Direct, secs(3)), "seed {seed}");
         let private = call.world.address(bob);
         let direct = |event: &Event| matches!(event, Event::Path { remote: Some(remote), .. } if *remote == private);
