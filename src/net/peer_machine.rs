@@ -8,28 +8,30 @@
 //! ```
 //! Everything that arrives is attributed before QUIC sees it; what belongs to nobody is dropped and counted.
 
+mod incoming;
+mod news;
+mod outgoing;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use quinn_proto::EcnCodepoint;
 
 use super::clock::Clock;
 use super::identity::Identity;
-use super::quic::{Admission, Pulse, Quic, QuicEvent, QuicId};
+use super::quic::{Pulse, Quic, QuicId};
 use super::quic_config::{QuicConfig, QuicRole};
-use crate::node::{Action, Event, Node, NodeConfig, Party, Transmit};
-use crate::params::{PEER_HANDSHAKES, QUIC_IDLE};
+use crate::node::{Action, Event, Node, NodeConfig, Party};
+use crate::params::QUIC_IDLE;
 use crate::path::candidate::canonical;
 use crate::path::synthetic::Synthetic;
 use crate::path::uplink::{Uplink, UplinkStep, Via};
 use crate::path::{Route, SocketIndex};
 use crate::units::{PeerId, Time};
 use crate::wire::control::Close;
-use crate::wire::control::RelayAddress;
-use crate::wire::relay::{HEADER_LEN, Header, Kind};
 use crate::wire::stun::{self, ChangeRequest, TransactionId};
 
 /// Where a datagram comes from or goes to.
@@ -344,224 +346,6 @@ impl PeerMachine {
         self.numbers.insert(number, peer);
         self.peers.insert(peer, Link { number, connection: None, pulse: Pulse::default() });
         number
-    }
-
-    fn drain_quic(&mut self, now: Time) {
-        while let Some(event) = self.quic.poll_event() {
-            match event {
-                QuicEvent::Connected { id, peer, remote } => self.handle_connected(id, peer, remote, now),
-                QuicEvent::Message { id, body } => self.handle_message(id, &body, now),
-                QuicEvent::Datagram { id, datagram } => {
-                    if let Some(Party::Peer(peer)) = self.ids.get(&id).copied() {
-                        self.node.handle_peer_datagram(peer, &datagram, now);
-                    }
-                }
-                QuicEvent::Moved { .. } => {}
-                QuicEvent::Closed { id, code, reason } => self.handle_closed(id, code, reason, now),
-            }
-        }
-    }
-
-    fn handle_connected(&mut self, id: QuicId, peer: PeerId, remote: SocketAddr, now: Time) {
-        if self.ids.get(&id) == Some(&Party::Rendezvous) {
-            return self.node.handle_rendezvous_connected(now);
-        }
-        // Whoever comes through a peer's paths must be that peer.
-        let expected = match Synthetic::of(remote) {
-            Some(Synthetic::Peer(number)) => self.numbers.get(&number).copied(),
-            Some(Synthetic::Rendezvous | Synthetic::Tunnel(_)) | None => None,
-        };
-        if expected != Some(peer) || !self.node.expects(&peer) {
-            self.ids.remove(&id);
-            self.quic.close(id, Close::NotAMember, "you are not the peer that was introduced", now);
-            return;
-        }
-        if !self.ids.contains_key(&id) {
-            self.disconnect(Party::Peer(peer), Close::Replaced, now);
-        }
-        self.attach(peer, id);
-        self.node.handle_peer_connected(peer, now);
-    }
-
-    fn handle_message(&mut self, id: QuicId, body: &[u8], now: Time) {
-        let result = match self.ids.get(&id).copied() {
-            Some(Party::Rendezvous) => self.node.handle_rendezvous_message(body, now),
-            Some(Party::Peer(peer)) => self.node.handle_peer_message(peer, body, now),
-            None => Ok(()),
-        };
-        if let Err(error) = result {
-            self.quic.close(id, Close::Protocol, &error.to_string(), now);
-            self.handle_closed(id, Some(Close::Protocol), error.to_string(), now);
-        }
-    }
-
-    fn handle_closed(&mut self, id: QuicId, code: Option<Close>, reason: String, now: Time) {
-        match self.ids.remove(&id) {
-            Some(Party::Rendezvous) => {
-                self.control = None;
-                self.node.handle_rendezvous_closed(reason, code, now);
-            }
-            Some(Party::Peer(peer)) => {
-                if let Some(link) = self.peers.get_mut(&peer) {
-                    link.connection = None;
-                }
-                tracing::debug!(?peer, reason, "connection to the peer closed");
-                self.node.handle_peer_closed(peer, code, now);
-            }
-            None => {}
-        }
-    }
-
-    fn is_rendezvous(&self, from: Place) -> bool {
-        match from {
-            Place::Tunnel => true,
-            Place::Udp(SocketIndex(0), address) => address == self.rendezvous,
-            Place::Udp(..) => false,
-        }
-    }
-
-    fn handle_direct_stun(&mut self, from: Place, data: &[u8], now: Time) {
-        if let Place::Udp(socket, remote) = from {
-            self.node.handle_stun(Route::Direct { socket, remote }, data, now);
-        }
-    }
-
-    fn handle_relay(&mut self, from: Place, ecn: Option<EcnCodepoint>, mut data: BytesMut, now: Time) {
-        let Some((header, _)) = Header::split(&data) else {
-            self.dropped += 1;
-            return;
-        };
-        let relay = match from {
-            from if self.is_rendezvous(from) => RelayAddress::Rendezvous,
-            Place::Udp(SocketIndex(0), address) => RelayAddress::Standalone(address),
-            Place::Udp(..) | Place::Tunnel => {
-                self.dropped += 1;
-                return;
-            }
-        };
-        if header.kind != Kind::Data {
-            return self.node.handle_relay(relay, &data, now);
-        }
-        data.advance(HEADER_LEN);
-        let route = Route::Relay { relay, session: header.session };
-        if stun::is_stun(&data) {
-            self.node.handle_stun(route, &data, now);
-        } else {
-            self.handle_peer_quic(route, ecn, data, now);
-        }
-    }
-
-    fn handle_peer_quic(&mut self, route: Route, ecn: Option<EcnCodepoint>, data: BytesMut, now: Time) {
-        let Some(peer) = self.node.source(&route).filter(|_| self.policy.allows(&route)) else {
-            self.dropped += 1;
-            return;
-        };
-        self.node.handle_received(&peer, route, now);
-        let number = self.number(peer);
-        self.handle_quic(Synthetic::Peer(number).address(), ecn, data, now);
-        self.feel_pulse(peer, now);
-    }
-
-    /// Tells the node what the connection to a peer has asked and was answered since.
-    fn feel_pulse(&mut self, peer: PeerId, now: Time) {
-        let Some(link) = self.peers.get_mut(&peer) else { return };
-        let Some(id) = link.connection else { return };
-        let pulse = self.quic.pulse(id);
-        let before = std::mem::replace(&mut link.pulse, pulse);
-        if pulse.answered > before.answered {
-            self.node.handle_answered(&peer);
-        }
-        if pulse.asked > before.asked {
-            self.node.handle_asked(&peer, now);
-        }
-    }
-
-    fn handle_quic(&mut self, from: SocketAddr, ecn: Option<EcnCodepoint>, data: BytesMut, now: Time) {
-        let (node, numbers) = (&self.node, &self.numbers);
-        self.quic.handle_datagram(from, ecn, data, now, |remote, _, handshaking| {
-            let peer = match Synthetic::of(remote) {
-                Some(Synthetic::Peer(number)) => numbers.get(&number),
-                Some(Synthetic::Rendezvous | Synthetic::Tunnel(_)) | None => None,
-            };
-            // Who forges a peer's address gets no further than its first packet, so this is all it can take up.
-            let is_welcome = handshaking < PEER_HANDSHAKES && peer.is_some_and(|peer| node.accepts(peer));
-            if is_welcome { Admission::Accept } else { Admission::Ignore }
-        });
-    }
-
-    /// Hands QUIC the media it has room for.
-    fn refill(&mut self, now: Time) {
-        let waiting: Vec<PeerId> = self.node.waiting_peers().collect();
-        for peer in waiting {
-            let Some(id) = self.connection(Party::Peer(peer)) else { continue };
-            for _ in 0..self.quic.datagram_room(id) {
-                let Some(datagram) = self.node.poll_datagram(&peer, now) else { break };
-                self.quic.send_datagram(id, datagram);
-            }
-        }
-    }
-
-    fn place_of_rendezvous(&mut self, now: Time) -> Place {
-        self.uplink.handle_sent(now);
-        match self.uplink.via() {
-            Via::Udp => Place::Udp(SocketIndex(0), self.rendezvous),
-            Via::Tunnel => Place::Tunnel,
-        }
-    }
-
-    fn place_of_peer(
-        &mut self,
-        number: u64,
-        buffer: &mut Vec<u8>,
-        segment: Option<usize>,
-        now: Time,
-    ) -> Option<(Place, Option<usize>)> {
-        let peer = *self.numbers.get(&number)?;
-        let route = self.node.route_to(&peer)?;
-        self.feel_pulse(peer, now);
-        Some(self.enroute(route, buffer, segment))
-    }
-
-    /// Wraps what is in `buffer` as `route` asks.
-    fn enroute(&self, route: Route, buffer: &mut Vec<u8>, segment: Option<usize>) -> (Place, Option<usize>) {
-        match route {
-            Route::Direct { socket, remote } => (Place::Udp(socket, remote), segment),
-            Route::Relay { relay, session } => {
-                let header = Header { kind: Kind::Data, flags: 0, epoch: 0, session }.to_bytes();
-                let size = segment.unwrap_or(buffer.len()).max(1);
-                let wrapped: Vec<u8> = buffer.chunks(size).flat_map(|datagram| [&header, datagram].concat()).collect();
-                *buffer = wrapped;
-                (self.relay_place(relay), segment.map(|size| size + HEADER_LEN))
-            }
-        }
-    }
-
-    fn relay_place(&self, relay: RelayAddress) -> Place {
-        match (relay, self.uplink.via()) {
-            (RelayAddress::Rendezvous, Via::Tunnel) => Place::Tunnel,
-            (RelayAddress::Rendezvous, Via::Udp) => Place::Udp(SocketIndex(0), self.rendezvous),
-            (RelayAddress::Standalone(address), _) => Place::Udp(SocketIndex(0), address),
-        }
-    }
-
-    /// Finds the place for something of the node's own.
-    fn address(&mut self, transmit: Transmit, buffer: &mut Vec<u8>, now: Time) -> Option<Outgoing> {
-        buffer.clear();
-        let to = match transmit {
-            Transmit::Via(route, bytes) => {
-                buffer.extend_from_slice(&bytes);
-                self.enroute(route, buffer, None).0
-            }
-            Transmit::To(address, bytes) => {
-                buffer.extend_from_slice(&bytes);
-                Place::Udp(SocketIndex(0), address)
-            }
-            Transmit::ToRendezvous(bytes) => {
-                buffer.extend_from_slice(&bytes);
-                self.place_of_rendezvous(now)
-            }
-        };
-        (!buffer.is_empty()).then_some(Outgoing { to, segment: None, ecn: None })
     }
 
     fn take_step(&mut self, step: Option<UplinkStep>, now: Time) {

@@ -1,0 +1,86 @@
+//! Where what is sent goes: straight, through a relay, or to the rendezvous.
+
+use super::{Outgoing, PeerMachine, Place};
+use crate::node::{Party, Transmit};
+use crate::path::uplink::Via;
+use crate::path::{Route, SocketIndex};
+use crate::units::{PeerId, Time};
+use crate::wire::control::RelayAddress;
+use crate::wire::relay::{HEADER_LEN, Header, Kind};
+
+impl PeerMachine {
+    /// Hands QUIC the media it has room for.
+    pub(super) fn refill(&mut self, now: Time) {
+        let waiting: Vec<PeerId> = self.node.waiting_peers().collect();
+        for peer in waiting {
+            let Some(id) = self.connection(Party::Peer(peer)) else { continue };
+            for _ in 0..self.quic.datagram_room(id) {
+                let Some(datagram) = self.node.poll_datagram(&peer, now) else { break };
+                self.quic.send_datagram(id, datagram);
+            }
+        }
+    }
+
+    pub(super) fn place_of_rendezvous(&mut self, now: Time) -> Place {
+        self.uplink.handle_sent(now);
+        match self.uplink.via() {
+            Via::Udp => Place::Udp(SocketIndex(0), self.rendezvous),
+            Via::Tunnel => Place::Tunnel,
+        }
+    }
+
+    pub(super) fn place_of_peer(
+        &mut self,
+        number: u64,
+        buffer: &mut Vec<u8>,
+        segment: Option<usize>,
+        now: Time,
+    ) -> Option<(Place, Option<usize>)> {
+        let peer = *self.numbers.get(&number)?;
+        let route = self.node.route_to(&peer)?;
+        self.feel_pulse(peer, now);
+        Some(self.enroute(route, buffer, segment))
+    }
+
+    /// Wraps what is in `buffer` as `route` asks.
+    pub(super) fn enroute(&self, route: Route, buffer: &mut Vec<u8>, segment: Option<usize>) -> (Place, Option<usize>) {
+        match route {
+            Route::Direct { socket, remote } => (Place::Udp(socket, remote), segment),
+            Route::Relay { relay, session } => {
+                let header = Header { kind: Kind::Data, flags: 0, epoch: 0, session }.to_bytes();
+                let size = segment.unwrap_or(buffer.len()).max(1);
+                let wrapped: Vec<u8> = buffer.chunks(size).flat_map(|datagram| [&header, datagram].concat()).collect();
+                *buffer = wrapped;
+                (self.relay_place(relay), segment.map(|size| size + HEADER_LEN))
+            }
+        }
+    }
+
+    pub(super) fn relay_place(&self, relay: RelayAddress) -> Place {
+        match (relay, self.uplink.via()) {
+            (RelayAddress::Rendezvous, Via::Tunnel) => Place::Tunnel,
+            (RelayAddress::Rendezvous, Via::Udp) => Place::Udp(SocketIndex(0), self.rendezvous),
+            (RelayAddress::Standalone(address), _) => Place::Udp(SocketIndex(0), address),
+        }
+    }
+
+    /// Finds the place for something of the node's own.
+    pub(super) fn address(&mut self, transmit: Transmit, buffer: &mut Vec<u8>, now: Time) -> Option<Outgoing> {
+        buffer.clear();
+        let to = match transmit {
+            Transmit::Via(route, bytes) => {
+                buffer.extend_from_slice(&bytes);
+                self.enroute(route, buffer, None).0
+            }
+            Transmit::To(address, bytes) => {
+                buffer.extend_from_slice(&bytes);
+                Place::Udp(SocketIndex(0), address)
+            }
+            Transmit::ToRendezvous(bytes) => {
+                buffer.extend_from_slice(&bytes);
+                self.place_of_rendezvous(now)
+            }
+        };
+        (!buffer.is_empty()).then_some(Outgoing { to, segment: None, ecn: None })
+    }
+}
