@@ -5,112 +5,26 @@
 
 #![expect(clippy::disallowed_types, reason = "QUIC is called with instants")]
 
+mod connection;
+mod event;
+
+pub use event::{Admission, Pulse, QuicEvent, QuicId, QuicTransmit};
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use quinn_proto::{
-    ConnectError, ConnectionError, ConnectionHandle, DatagramEvent, Dir, EcnCodepoint, Endpoint, Event, Incoming,
-    StreamEvent, StreamId, VarInt,
-};
+use quinn_proto::{ConnectError, ConnectionHandle, DatagramEvent, EcnCodepoint, Endpoint, Incoming, VarInt};
 
+use self::connection::Connection;
 use super::clock::Clock;
 use super::congestion::PathSwitch;
 use super::quic_config::QuicConfig;
-use super::tls;
 use crate::params::{MAX_CONTROL_BACKLOG, QUIC_DATAGRAM_BATCH};
 use crate::units::{PeerId, Time};
 use crate::wire::codec::{self, MessageReader};
 use crate::wire::control::Close;
-
-/// One connection, as this machine numbers them; numbers are not used again.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct QuicId(u64);
-
-impl QuicId {
-    /// The number itself.
-    pub fn number(self) -> u64 {
-        self.0
-    }
-}
-
-/// What is done with a stranger's first packet.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Admission {
-    /// Begin the handshake.
-    Accept,
-    /// Have it prove its address first (RFC 9000 §8.1.2).
-    Retry,
-    /// Say no.
-    Refuse,
-    /// Say nothing.
-    Ignore,
-}
-
-/// How often a connection has spoken so that the other side must acknowledge it, and was acknowledged by the path in use.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Pulse {
-    /// Frames sent that ask for an acknowledgement.
-    pub asked: u64,
-    /// Packets acknowledged that were sent by the path in use.
-    pub answered: u64,
-}
-
-/// What happened.
-#[derive(Clone, Debug, PartialEq)]
-pub enum QuicEvent {
-    /// The handshake is complete: the other side is `peer`.
-    Connected {
-        /// Which connection.
-        id: QuicId,
-        /// Who TLS has proven the other side to be.
-        peer: PeerId,
-        /// Where it is.
-        remote: SocketAddr,
-    },
-    /// A whole message came on the control stream.
-    Message {
-        /// By which connection.
-        id: QuicId,
-        /// Its body.
-        body: Bytes,
-    },
-    /// A datagram came.
-    Datagram {
-        /// By which connection.
-        id: QuicId,
-        /// Its content.
-        datagram: Bytes,
-    },
-    /// The other side comes from another address now.
-    Moved {
-        /// Which connection.
-        id: QuicId,
-        /// Where it is.
-        remote: SocketAddr,
-    },
-    /// The connection is over.
-    Closed {
-        /// Which connection.
-        id: QuicId,
-        /// What the other side gave as the reason, if it did.
-        code: Option<Close>,
-        /// For the person.
-        reason: String,
-    },
-}
-
-/// Something to put on the wire; its bytes are in the buffer that was handed in.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct QuicTransmit {
-    /// Where to.
-    pub to: SocketAddr,
-    /// Length of each datagram but the last, if there are several.
-    pub segment: Option<usize>,
-    /// Mark for congestion notification.
-    pub ecn: Option<EcnCodepoint>,
-}
 
 /// All connections of one program.
 #[derive(Debug)]
@@ -127,21 +41,6 @@ pub struct Quic {
     responses: VecDeque<(quinn_proto::Transmit, Vec<u8>)>,
     events: VecDeque<QuicEvent>,
     handshaking: usize,
-}
-
-#[derive(Debug)]
-struct Connection {
-    handle: ConnectionHandle,
-    inner: quinn_proto::Connection,
-    timer: Option<Instant>,
-    switch: PathSwitch,
-    remote: SocketAddr,
-    is_connected: bool,
-    is_over: bool,
-    outgoing: Option<StreamId>,
-    unsent: VecDeque<Bytes>,
-    incoming: Option<StreamId>,
-    reader: MessageReader,
 }
 
 impl Quic {
@@ -376,7 +275,7 @@ impl Quic {
         switch: PathSwitch,
         remote: SocketAddr,
     ) -> QuicId {
-        let id = QuicId(self.next_id);
+        let id = QuicId::new(self.next_id);
         self.next_id += 1;
         self.handshaking += 1;
         let connection = Connection {
@@ -463,102 +362,6 @@ impl Quic {
     }
 }
 
-impl Connection {
-    fn handle_event(&mut self, id: QuicId, event: Event, events: &mut VecDeque<QuicEvent>) {
-        match event {
-            Event::Connected => {
-                self.is_connected = true;
-                match self.peer() {
-                    Some(peer) => events.push_back(QuicEvent::Connected { id, peer, remote: self.remote }),
-                    None => tracing::warn!("a connection without an identity; TLS should not have let it pass"),
-                }
-            }
-            Event::ConnectionLost { reason } => {
-                if !std::mem::replace(&mut self.is_over, true) {
-                    let (code, reason) = explain(&reason);
-                    events.push_back(QuicEvent::Closed { id, code, reason });
-                }
-            }
-            Event::DatagramReceived => {
-                while let Some(datagram) = self.inner.datagrams().recv() {
-                    events.push_back(QuicEvent::Datagram { id, datagram });
-                }
-            }
-            Event::Stream(StreamEvent::Opened { dir: Dir::Uni }) => {
-                self.incoming = self.incoming.or_else(|| self.inner.streams().accept(Dir::Uni));
-            }
-            Event::Stream(_) | Event::HandshakeDataReady | Event::DatagramsUnblocked => {}
-        }
-    }
-
-    /// Who TLS has proven the other side to be.
-    fn peer(&self) -> Option<PeerId> {
-        let identity = self.inner.crypto_session().peer_identity()?;
-        tls::presented_id(identity.downcast_ref::<Vec<rustls::pki_types::CertificateDer<'static>>>()?)
-    }
-
-    /// Writes what the control stream takes.
-    fn write(&mut self) {
-        if !self.is_connected || self.is_over || self.unsent.is_empty() {
-            return;
-        }
-        self.outgoing = self.outgoing.or_else(|| self.inner.streams().open(Dir::Uni));
-        let Some(stream) = self.outgoing else { return };
-        while let Some(message) = self.unsent.front_mut() {
-            match self.inner.send_stream(stream).write(message) {
-                Ok(written) if written < message.len() => {
-                    let _ = message.split_to(written);
-                }
-                Ok(_) => {
-                    self.unsent.pop_front();
-                }
-                Err(_) => return,
-            }
-        }
-    }
-
-    /// Reads whole messages.
-    fn read(&mut self, id: QuicId, events: &mut VecDeque<QuicEvent>) -> Result<(), codec::CodecError> {
-        let Some(stream) = self.incoming.filter(|_| !self.is_over) else { return Ok(()) };
-        let mut receiver = self.inner.recv_stream(stream);
-        let Ok(mut chunks) = receiver.read(true) else { return Ok(()) };
-        while let Ok(Some(chunk)) = chunks.next(usize::MAX) {
-            self.reader.push(&chunk.bytes);
-        }
-        let _ = chunks.finalize();
-        while let Some(body) = self.reader.next_body()? {
-            events.push_back(QuicEvent::Message { id, body });
-        }
-        Ok(())
-    }
-
-    fn note_move(&mut self, id: QuicId, events: &mut VecDeque<QuicEvent>) {
-        let remote = self.inner.remote_address();
-        if remote != self.remote {
-            self.remote = remote;
-            events.push_back(QuicEvent::Moved { id, remote });
-        }
-    }
-}
-
 fn of_proto(transmit: &quinn_proto::Transmit) -> QuicTransmit {
     QuicTransmit { to: transmit.destination, segment: transmit.segment_size, ecn: transmit.ecn }
-}
-
-/// Why a connection ended, for the machine and for the person.
-fn explain(error: &ConnectionError) -> (Option<Close>, String) {
-    match error {
-        ConnectionError::ApplicationClosed(close) => {
-            let reason = String::from_utf8_lossy(&close.reason).into_owned();
-            let code = Close::of_code(close.error_code.into_inner());
-            (code, if reason.is_empty() { "closed by the other side".to_owned() } else { reason })
-        }
-        ConnectionError::TimedOut => (None, "no answer".to_owned()),
-        ConnectionError::Reset => (None, "the other side has started anew".to_owned()),
-        ConnectionError::ConnectionClosed(close) => (None, format!("refused by the other side: {close}")),
-        ConnectionError::VersionMismatch
-        | ConnectionError::TransportError(_)
-        | ConnectionError::LocallyClosed
-        | ConnectionError::CidsExhausted => (None, error.to_string()),
-    }
 }
