@@ -148,6 +148,9 @@ pub struct Options {
     /// Do not guess the ports of symmetric NATs
     #[arg(long, global = true, env = "MEIPO_NO_BIRTHDAY")]
     pub no_birthday: bool,
+    /// A further STUN server to be asked where it sees you; may be repeated
+    #[arg(long, global = true, value_name = "HOST:PORT", env = "MEIPO_STUN", value_delimiter = ',', value_parser = host_port)]
+    pub stun: Vec<String>,
     /// Do not go through TCP where UDP is blocked
     #[arg(long, global = true, env = "MEIPO_NO_TUNNEL")]
     pub no_tunnel: bool,
@@ -342,6 +345,15 @@ Examples:
   peer demo
   peer demo --pattern 640x480@30 --seconds 20
   peer demo --json | jq 'select(.event == \"stats\") | [.at, .name, .path, .latency_ms]'";
+
+/// A server's name or address with its port.
+fn host_port(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port.parse::<u16>());
+    match port {
+        Some(Ok(1..)) => Ok(text.to_owned()),
+        _ => Err("write HOST:PORT, such as stun.example.org:3478".to_owned()),
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -104,6 +104,7 @@ impl Session {
         config.asks_router = !options.no_port_mapping;
         config.may_gamble = !options.no_birthday;
         config.may_tunnel = !options.no_tunnel;
+        config.stun_servers = options.stun.clone();
         config.receives = stay.playout.is_some();
         config.playout = stay.playout.unwrap_or(config.playout);
         let (endpoint, events) = Endpoint::join(config).await?;

@@ -69,6 +69,8 @@ pub struct EndpointConfig {
     pub may_gamble: bool,
     /// Whether TCP may be used where UDP does not pass.
     pub may_tunnel: bool,
+    /// Further STUN servers that are asked where they see us, as `HOST:PORT`.
+    pub stun_servers: Vec<String>,
 }
 
 impl EndpointConfig {
@@ -85,6 +87,7 @@ impl EndpointConfig {
             asks_router: true,
             may_gamble: true,
             may_tunnel: true,
+            stun_servers: Vec::new(),
         }
     }
 }
@@ -145,7 +148,7 @@ impl Endpoint {
         let may_tunnel = config.may_tunnel;
         let machine = PeerMachineConfig {
             identity: config.identity.clone(),
-            node: node_config(&config, seed),
+            node: node_config(&config, seed).await?,
             rendezvous,
             rendezvous_id,
             may_tunnel,
@@ -279,19 +282,26 @@ async fn first_that_answers(addresses: &[SocketAddr]) -> Option<SocketAddr> {
     None
 }
 
-fn node_config(config: &EndpointConfig, seed: u64) -> NodeConfig {
-    NodeConfig {
+async fn node_config(config: &EndpointConfig, seed: u64) -> Result<NodeConfig, JoinError> {
+    let mut stun_servers = Vec::new();
+    for server in &config.stun_servers {
+        let error = |error| JoinError::Resolve { host: server.clone(), error };
+        let mut found = lookup_host(server.as_str()).await.map_err(error)?;
+        stun_servers.extend(found.next());
+    }
+    Ok(NodeConfig {
         id: config.identity.id(),
         secret: config.link.secret().clone(),
         name: config.name.clone(),
         instance: seed,
         policy: config.policy,
         may_gamble: config.may_gamble,
+        stun_servers,
         receives: config.receives,
         playout: config.playout,
         clock: super::clock::machine_clock(config.link.secret()),
         seed,
-    }
+    })
 }
 
 fn random_seed() -> Result<u64, JoinError> {

@@ -29,6 +29,8 @@ pub struct NodeConfig {
     pub policy: Policy,
     /// Whether symmetric NATs are gambled with.
     pub may_gamble: bool,
+    /// Further STUN servers that are asked where they see us.
+    pub stun_servers: Vec<SocketAddr>,
     /// Whether we take the frames of others without asking for each track.
     pub receives: bool,
     /// When received frames leave.
@@ -49,6 +51,7 @@ impl NodeConfig {
             instance: seed,
             policy: Policy::Any,
             may_gamble: true,
+            stun_servers: Vec::new(),
             receives: true,
             playout: Playout::Live { delay: PLAYOUT_DELAY },
             clock: 0,

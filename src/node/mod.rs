@@ -33,6 +33,7 @@ use self::rendezvous::{Rendezvous, Step};
 use self::watch::Watched;
 use crate::params::CONNECT_TIMEOUT;
 use crate::path::discovery::Discovery;
+use crate::path::reflexive::Reflexives;
 use crate::path::{Policy, Route};
 use crate::units::{PeerId, Time, TrackId};
 use crate::wire::control::{Candidate, Close, RelayAddress, Role};
@@ -48,6 +49,7 @@ pub struct Node {
     /// Addresses of our own: interfaces and ports our router has opened.
     local: Vec<Candidate>,
     discovery: Option<Discovery>,
+    reflexives: Reflexives,
     /// The second address of the rendezvous, for discoveries.
     stun_alternate: Option<SocketAddr>,
     peers: BTreeMap<PeerId, Peer>,
@@ -64,6 +66,8 @@ impl Node {
     /// A node that is in no room yet. `rendezvous` is where its control connection goes.
     pub fn new(config: NodeConfig, rendezvous: SocketAddr) -> Self {
         let rng = ChaCha8Rng::seed_from_u64(config.seed);
+        let goes_direct = config.policy != Policy::RelayOnly;
+        let reflexives = Reflexives::new(if goes_direct { &config.stun_servers } else { &[] }, config.seed);
         Node {
             config,
             rendezvous: Rendezvous::new(),
@@ -71,6 +75,7 @@ impl Node {
             is_tunnelled: false,
             local: Vec::new(),
             discovery: None,
+            reflexives,
             stun_alternate: None,
             peers: BTreeMap::new(),
             sources: BTreeMap::new(),
@@ -85,6 +90,7 @@ impl Node {
 
     /// Enters the room.
     pub fn join(&mut self, now: Time) {
+        self.reflexives.start(now);
         self.rendezvous.start(now);
         self.handle_timeout(now);
     }
@@ -108,6 +114,7 @@ impl Node {
         for peer in self.peers.values_mut() {
             peer.agent.handle_network_change(now);
         }
+        self.reflexives.start(now);
         self.discover(now);
         self.handle_timeout(now);
     }
@@ -129,6 +136,10 @@ impl Node {
     /// A STUN message came by `route`, whose relay or address may belong to anybody.
     pub fn handle_stun(&mut self, route: Route, bytes: &[u8], now: Time) {
         let Ok(message) = stun::decode(bytes) else { return };
+        if self.reflexives.handle_response(&message) {
+            self.tell_reachability();
+            return;
+        }
         if let Some(discovery) = &mut self.discovery
             && discovery.handle_response(&message)
         {
@@ -215,6 +226,8 @@ impl Node {
             Some(Step::Ask) => self.actions.push_back(Action::Ping(Party::Rendezvous)),
             None => {}
         }
+        let questions = self.reflexives.handle_timeout(now);
+        self.transmits.extend(questions.into_iter().map(|(to, bytes)| Transmit::To(to, bytes)));
         if let Some(discovery) = &mut self.discovery {
             let requests = discovery.handle_timeout(now);
             self.transmits.extend(requests.into_iter().map(|(to, bytes)| Transmit::To(to, bytes)));
@@ -273,7 +286,9 @@ impl Node {
         };
         let peers = self.peers.values().filter_map(of_peer).min();
         let discovery = self.discovery.as_ref().and_then(Discovery::poll_timeout);
-        [peers, discovery, self.bindings.poll_timeout(), self.rendezvous.poll_timeout()].into_iter().flatten().min()
+        let questions = [discovery, self.reflexives.poll_timeout()];
+        let servers = [self.bindings.poll_timeout(), self.rendezvous.poll_timeout()];
+        questions.into_iter().chain(servers).chain([peers]).flatten().min()
     }
 
     /// What has passed between us and each peer.

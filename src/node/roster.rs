@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::event::{Action, Event, Party};
 use super::peer::{Link, Peer};
 use super::{Node, talk};
-use crate::params::MAX_ROOM_MEMBERS;
+use crate::params::{MAX_CANDIDATES, MAX_ROOM_MEMBERS};
 use crate::path::candidate::{Vantage, probeable};
 use crate::path::discovery::Discovery;
 use crate::path::{AgentConfig, Keys, Route};
@@ -221,7 +221,12 @@ impl Node {
     }
 
     fn reachability(&self) -> Reachability {
-        let candidates = if self.may_go_direct() { self.local.clone() } else { Vec::new() };
+        let mut candidates = Vec::new();
+        if self.may_go_direct() {
+            // One place is for the address the rendezvous sees.
+            let reported = self.reflexives.candidates();
+            candidates.extend(reported.into_iter().chain(self.local.iter().copied()).take(MAX_CANDIDATES - 1));
+        }
         Reachability { candidates, relay_only: !self.may_go_direct(), mapping: self.mapping() }
     }
 

@@ -14,6 +14,7 @@ pub mod candidate;
 pub mod discovery;
 pub mod nat;
 mod punch;
+pub mod reflexive;
 mod route;
 pub mod synthetic;
 pub mod uplink;

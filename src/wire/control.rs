@@ -67,8 +67,10 @@ pub enum CandidateKind {
     Host,
     /// A port that the peer's router opened on request (UPnP-IGD, NAT-PMP, PCP).
     Mapped,
-    /// What the rendezvous or a STUN server saw.
+    /// What the rendezvous saw, and vouches for.
     Reflexive,
+    /// What another STUN server saw, by the peer's own word.
+    Reported,
 }
 
 /// How a NAT maps (RFC 4787 §4.1), as seen from two servers.

@@ -129,6 +129,11 @@ pub fn encode_request(transaction: TransactionId, probe: Option<(&ProbeKey, u64)
     encode(&message.build())
 }
 
+/// A Binding request without any attribute: what every STUN server in the world understands.
+pub fn encode_plain_request(transaction: TransactionId) -> Vec<u8> {
+    encode(&StunMessageBuilder::new(BINDING, MessageClass::Request).with_transaction_id(transaction.0.into()).build())
+}
+
 /// A Binding response of at most `limit` bytes, the length of its request; `None` when not even the address fits.
 /// `other` is left out where it would make the response too long.
 pub fn encode_response(
@@ -300,6 +305,11 @@ mod tests {
         ];
         let bytes = encode_request(ID, None, ChangeRequest::Port);
         assert_eq!(hex(&bytes), expected.concat());
+    }
+
+    #[test]
+    fn a_plain_request_is_a_header_and_nothing_else() {
+        assert_eq!(hex(&encode_plain_request(ID)), "000100002112a442010101010101010101010101");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use meipo::node::Event;
 use meipo::path::{PathKind, Policy};
 use meipo::relay::Relay;
 use meipo::wire::relay::RelayKey;
+use meipo::wire::stun::is_stun;
 
 use crate::world::{Rendezvous, frame, video};
 
@@ -53,4 +54,16 @@ async fn the_doctor_finds_an_open_road_and_a_wrong_identity() {
     let wrong = Link::new(link.host().clone(), link.port(), link.room(), other, link.secret().clone()).unwrap();
     let diagnosis = examine(&wrong, Identity::generate().unwrap(), false).await.unwrap();
     assert!(diagnosis.udp && diagnosis.identity.is_err() && diagnosis.tunnel.is_err(), "{diagnosis:?}");
+}
+
+#[tokio::test]
+async fn a_further_stun_server_is_asked_in_words_that_every_one_understands() {
+    let rendezvous = Rendezvous::start().await;
+    let server = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let name = server.local_addr().unwrap().to_string();
+    let _peer = rendezvous.peer("alice", |config| config.stun_servers = vec![name]).await;
+    let mut request = [0; 1500];
+    let (len, _) = tokio::time::timeout(crate::world::PATIENCE, server.recv_from(&mut request)).await.unwrap().unwrap();
+    assert_eq!(len, 20, "a header and no attribute");
+    assert!(is_stun(&request[..len]));
 }
