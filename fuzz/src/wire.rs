@@ -5,22 +5,29 @@ use std::time::Duration;
 use bytes::Bytes;
 use meipo::link::Link;
 use meipo::media::assemble::Assembler;
-use meipo::media::jitter::{Jitter, Playout};
+use meipo::media::jitter::Jitter;
+use meipo::media::parity::repair;
+use meipo::media::playout::{Playout, PlayoutClock, Sense};
 use meipo::media::{Frame, FrameKind};
-use meipo::params::{MAX_FRAME_LEN, MAX_MESSAGE_LEN};
+use meipo::params::{MAX_FRAME_LEN, MAX_MESSAGE_LEN, PLAYOUT_LEAST, PLAYOUT_MOST};
 use meipo::trust::ProbeKey;
 use meipo::units::{CaptureTime, FrameNumber, Time, TrackId};
 use meipo::wire::codec::{self, MessageReader};
 use meipo::wire::control::{FromRendezvous, ToPeer, ToRendezvous};
+use meipo::wire::feedback::Feedback;
 use meipo::wire::packet::Packet;
+use meipo::wire::repair::{Bundle, Parity};
 use meipo::wire::{relay, stun};
 
 /// A target and its name.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target of this file by its name, which is also that of its corpus.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 12] = [
     ("packet", packet),
+    ("feedback", feedback),
+    ("parity", parity),
+    ("bundle", bundle),
     ("control", control),
     ("message_stream", message_stream),
     ("stun", stun),
@@ -36,6 +43,32 @@ pub fn packet(data: &[u8]) {
     let datagram = Bytes::copy_from_slice(data);
     if let Ok(packet) = Packet::decode(&datagram) {
         assert_eq!(packet.encode(), datagram);
+    }
+}
+
+/// A report is refused or can be written again.
+pub fn feedback(data: &[u8]) {
+    if let Ok(feedback) = Feedback::decode(data) {
+        assert!(Feedback::decode(&feedback.encode()).is_ok());
+    }
+}
+
+/// Parity is refused or survives its bytes; what it repairs is bounded, whatever it claims.
+pub fn parity(data: &[u8]) {
+    let datagram = Bytes::copy_from_slice(data);
+    if let Ok(parity) = Parity::decode(&datagram) {
+        assert_eq!(parity.encode(), datagram);
+        let count = usize::from(parity.header.count);
+        let repaired = repair(count, &[], std::slice::from_ref(&parity)).unwrap_or_default();
+        assert!(repaired.iter().map(|packet| packet.payload.len()).sum::<usize>() <= MAX_FRAME_LEN);
+    }
+}
+
+/// A bundle is refused or survives its bytes.
+pub fn bundle(data: &[u8]) {
+    let datagram = Bytes::copy_from_slice(data);
+    if let Ok(bundle) = Bundle::decode(&datagram) {
+        assert_eq!(bundle.encode(), datagram);
     }
 }
 
@@ -124,10 +157,12 @@ pub fn assembler(mut data: &[u8]) {
 /// Frames of eight bytes: milliseconds that pass, flags, number, capture time, needs. Each leaves once and in order.
 pub fn jitter(mut data: &[u8]) {
     let playout = match data.first() {
-        Some(0..=127) => Playout::Live { delay: Duration::from_millis(80) },
+        Some(0..=63) => Playout::Live { delay: Duration::from_millis(80) },
+        Some(64..=127) => Playout::Adaptive { least: PLAYOUT_LEAST, most: PLAYOUT_MOST },
         _ => Playout::Ordered { patience: Duration::from_millis(500) },
     };
-    let (mut jitter, mut now, mut last) = (Jitter::new(playout), Time::ZERO, None);
+    let (mut jitter, mut clock) = (Jitter::new(playout), PlayoutClock::new(playout));
+    let (mut now, mut last) = (Time::ZERO, None);
     while let Some((&[wait, flags, n0, n1, c0, c1, c2, needs], rest)) = data.split_first_chunk() {
         data = rest;
         now += Duration::from_millis(u64::from(wait));
@@ -144,13 +179,14 @@ pub fn jitter(mut data: &[u8]) {
             needs,
             data: Bytes::new(),
         };
+        clock.handle_frame(frame.captured, if flags & 32 == 32 { Sense::Sound } else { Sense::Picture }, now);
         jitter.push(frame, now);
-        while let Some(released) = jitter.poll(now) {
+        while let Some(released) = jitter.poll(&clock, now) {
             if let meipo::media::jitter::Released::Frame(frame) = released {
                 assert!(last < Some(frame.number), "a frame returned");
                 last = Some(frame.number);
             }
         }
-        let _ = jitter.poll_timeout();
+        let _ = jitter.poll_timeout(&clock);
     }
 }
