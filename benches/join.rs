@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use meipo::limits::Limits;
-use meipo::media::jitter::Playout;
+use meipo::media::playout::Playout;
 use meipo::media::{Frame, FrameKind, Track, TrackKind, TrackSource};
 use meipo::net::clock::Clock;
 use meipo::net::identity::Identity;

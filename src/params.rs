@@ -62,8 +62,42 @@ pub const REMEMBERED_FRAMES: usize = 128;
 /// Whole frames of one track that may wait for their time: 5 s of sound.
 pub const MAX_WAITING_FRAMES: usize = 256;
 
-/// Delay of the jitter buffer for eyes and ears: covers what Wi-Fi does on most days.
-pub const PLAYOUT_DELAY: Duration = Duration::from_millis(80);
+/// Delay of the jitter buffer on an even way: one sound, so that a copy in the next one still comes in time.
+pub const PLAYOUT_LEAST: Duration = Duration::from_millis(20);
+
+/// Delay of the jitter buffer never exceeded: beyond it nobody calls it a conversation (ITU-T G.114).
+pub const PLAYOUT_MOST: Duration = Duration::from_millis(500);
+
+/// Delay up to which late pictures slow the sound down: a picture's repetition at a usual round trip.
+pub const PLAYOUT_PICTURE_MOST: Duration = Duration::from_millis(250);
+
+/// Frames of which span say what the way asks for.
+pub const PLAYOUT_MEMORY: Duration = Duration::from_secs(10);
+
+/// Percent of these frames the delay does not shrink below.
+pub const PLAYOUT_COVERED: usize = 98;
+
+/// How much the delay shrinks in a second when it is nearly what the way asks for: unheard by any ear.
+pub const PLAYOUT_SHRINK: Duration = Duration::from_millis(3);
+
+/// The delay shrinks in a second also by one in so many parts of its excess: back within ten seconds from any spike.
+pub const PLAYOUT_SHRINK_SHARE: i64 = 4;
+
+/// How often the delay is reviewed.
+pub const PLAYOUT_REVIEW: Duration = Duration::from_millis(100);
+
+/// How long after the first frame late pictures are taken for what was sent to catch up.
+pub const PLAYOUT_SETTLE: Duration = Duration::from_millis(2000);
+
+/// How long a missing picture is awaited beyond its time when those after it are of no use without it: a repetition takes
+/// less than a new key frame, and nobody sees so short a pause ([`FREEZE_MARGIN`]).
+pub const PLAYOUT_GRACE: Duration = Duration::from_millis(140);
+
+/// How long all frames must be later than [`PLAYOUT_REBASE`] before time is counted anew while they flow.
+pub const PLAYOUT_REBASE_AFTER: Duration = Duration::from_millis(300);
+
+/// A frame that is due for longer is not played any more: what piled up while we slept.
+pub const PLAYOUT_STALE: Duration = Duration::from_millis(500);
 
 /// A frame later than this means that the sender's clock stood still or jumped: time is counted anew from it.
 pub const PLAYOUT_REBASE: Duration = Duration::from_secs(1);
@@ -466,8 +500,8 @@ pub const ESTIMATE_FLOOR: Bitrate = Bitrate::from_kilobits(40);
 /// Rate above which nobody goes.
 pub const ESTIMATE_MAX: Bitrate = Bitrate::from_kilobits(50_000);
 
-/// Span over which a rate is measured: a little more than a key frame's burst.
-pub const RATE_SPAN: Duration = Duration::from_millis(400);
+/// Span over which a rate is measured: six pictures.
+pub const RATE_SPAN: Duration = Duration::from_millis(200);
 
 /// Span of which the least one-way time counts as an empty way; at 200 ppm clocks part by 2 ms in it.
 pub const BASE_DELAY_SPAN: Duration = Duration::from_secs(10);
@@ -483,6 +517,9 @@ pub const QUEUE_GROWN: Duration = Duration::from_millis(45);
 
 /// Queue from which it must be drained, not only no longer fed.
 pub const QUEUE_DRAIN: Duration = Duration::from_millis(100);
+
+/// Growth in a second on a new way, on which no limit was met yet: doubling in a tenth of it.
+pub const GROWTH_NEW: f64 = 1000.0;
 
 /// Growth in a second while the capacity is unknown: doubling.
 pub const GROWTH_FAST: f64 = 2.0;
@@ -515,6 +552,24 @@ pub const REPAIR_WORTH: Duration = Duration::from_millis(10);
 
 /// Parity packets of one frame at most.
 pub const MAX_PARITY: usize = 24;
+
+/// How long after it was sent a packet may be sent again: what the jitter buffer of the other side may come to.
+pub const REPEAT_DEADLINE: Duration = Duration::from_millis(350);
+
+/// The pace is this much of the estimate, as numerator and denominator: what waits must catch up.
+pub const PACE_FACTOR: (u64, u64) = (3, 2);
+
+/// Bytes that may go at once on a free way: a picture of a 2 Mbit/s stream.
+pub const PACE_BURST: usize = 14 * 1024;
+
+/// Time the way may take for what goes at once: a burst is a queue, and the sound behind it waits.
+pub const PACE_BURST_SPAN: Duration = Duration::from_millis(60);
+
+/// Bytes that may go at once when packets wait on the way: two packets.
+pub const PACE_BURST_FULL: usize = 2 * 1200;
+
+/// What one track of sound takes of a rate, headers included.
+pub const SOUND_RATE: Bitrate = Bitrate::from_kilobits(48);
 
 /// How often a way that worked once, or an address at which the rendezvous sees the peer, is asked again while there is no
 /// direct path: sooner than any NAT forgets that we asked, so that both sides' probes still meet.

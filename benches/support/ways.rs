@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use meipo::link::Link;
-use meipo::media::jitter::Playout;
+use meipo::media::playout::Playout;
 use meipo::media::{Frame, FrameKind, Track, TrackKind, TrackSource};
 use meipo::net::identity::Identity;
 use meipo::net::{Endpoint, EndpointConfig, Events, tls};

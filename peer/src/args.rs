@@ -89,9 +89,9 @@ pub struct WatchArgs {
     /// The invite link
     #[arg(value_name = "LINK")]
     first: Option<String>,
-    /// How long frames are held back so that they can be played evenly
-    #[arg(long, value_name = "TIME", default_value = "80ms", value_parser = parse_delay)]
-    pub playout_delay: Duration,
+    /// How long frames are held back so that they can be played evenly [default: as long as the network asks for]
+    #[arg(long, value_name = "TIME", value_parser = parse_delay)]
+    pub playout_delay: Option<Duration>,
 }
 
 /// Where to record.

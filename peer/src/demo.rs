@@ -8,11 +8,11 @@ use std::sync::Arc;
 use anyhow::Context;
 use meipo::limits::Limits;
 use meipo::link::{Host, Link};
-use meipo::media::jitter::Playout;
+use meipo::media::playout::Playout;
 use meipo::net::identity::Identity;
 use meipo::net::rendezvous_machine::RendezvousMachineConfig;
 use meipo::net::server::{Listen, Server};
-use meipo::params::PLAYOUT_DELAY;
+use meipo::params::{PLAYOUT_LEAST, PLAYOUT_MOST};
 use meipo::trust::RoomSecret;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -65,7 +65,7 @@ async fn stay(
     stop: &Stop,
 ) -> anyhow::Result<()> {
     let options = Options { name: Some(name.parse()?), ..options.clone() };
-    let stay = Stay { link, playout: Some(Playout::Live { delay: PLAYOUT_DELAY }) };
+    let stay = Stay { link, playout: Some(Playout::Adaptive { least: PLAYOUT_LEAST, most: PLAYOUT_MOST }) };
     let session = Session::start(stay, &options, Claim::temporary()?, reporter, stop.clone()).await?;
     let feed = Feed::pattern(&Settings { spec: args.pattern, bitrate: DEMO_BITRATE, hue })?;
     let parts = Parts { feed: Some(feed), viewer: Some(Viewer::start()?), keeper: None };

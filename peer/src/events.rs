@@ -192,6 +192,12 @@ pub struct Stats {
     pub latency_ms: Option<f64>,
     /// How long frames are held back to be played evenly, milliseconds.
     pub jitter_buffer_ms: u64,
+    /// How fast may be sent to the peer, kilobits a second.
+    pub estimate_kbps: u64,
+    /// How long packets to the peer wait on the way, milliseconds.
+    pub queue_ms: u64,
+    /// Share of what was sent to the peer that is parity, copies and repetitions, 0 to 1.
+    pub parity_share: f64,
     /// Frames that came whole and still could not be decoded.
     pub decode_errors: u64,
     /// Frames of codecs that only a browser decodes; they are received and counted.
@@ -278,6 +284,9 @@ impl Stats {
             freeze_ms: millis(stats.freeze_time),
             longest_gap_ms: millis(stats.longest_gap),
             jitter_buffer_ms: millis(stats.jitter_delay),
+            estimate_kbps: kilobits(stats.estimate_bits),
+            queue_ms: millis(stats.queue_delay),
+            parity_share: (stats.repair_share * 1000.0).round() / 1000.0,
             ..Stats::default()
         }
     }

@@ -9,14 +9,14 @@ use std::thread;
 use anyhow::Context;
 use meipo::media::{Frame, Track};
 use meipo::net::clock::unix_micros_now;
-use meipo::units::TrackId;
+use meipo::units::{Bitrate, TrackId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use crate::args::Input;
 use crate::container::Source;
 use crate::params::READ_AHEAD;
-use crate::pattern_feed::{self, KeyRequests};
+use crate::pattern_feed::{self, EncoderControl};
 use crate::schedule::{Rounds, Schedule};
 
 /// What is published.
@@ -24,7 +24,7 @@ use crate::schedule::{Rounds, Schedule};
 pub struct Feed {
     tracks: Vec<Track>,
     frames: mpsc::Receiver<anyhow::Result<Frame>>,
-    key_requests: KeyRequests,
+    control: EncoderControl,
     pace: Pace,
     /// Read, but not due yet.
     next: Option<(Frame, Instant)>,
@@ -55,7 +55,7 @@ impl Feed {
         let epoch_unix_us = unix_micros_now();
         let tracks = file.tracks.into_iter().map(|track| Track { epoch_unix_us, ..track }).collect();
         let pace = Pace::Timed { start: Instant::now(), schedule: Schedule::default() };
-        Feed { tracks, frames: file.frames, key_requests: KeyRequests::default(), pace, next: None }
+        Feed { tracks, frames: file.frames, control: EncoderControl::default(), pace, next: None }
     }
 
     /// A test pattern, beginning now.
@@ -63,8 +63,8 @@ impl Feed {
     /// # Errors
     /// When the encoder refuses its settings.
     pub fn pattern(settings: &pattern_feed::Settings) -> anyhow::Result<Self> {
-        let (tracks, frames, key_requests) = pattern_feed::start(settings)?;
-        Ok(Feed { tracks, frames, key_requests, pace: Pace::Live, next: None })
+        let (tracks, frames, control) = pattern_feed::start(settings)?;
+        Ok(Feed { tracks, frames, control, pace: Pace::Live, next: None })
     }
 
     /// What is published.
@@ -74,7 +74,12 @@ impl Feed {
 
     /// Somebody cannot go on without a key frame. A file has its own at its own times.
     pub fn want_key_frame(&self, track: TrackId) {
-        self.key_requests.ask(track);
+        self.control.want_key_frame(track);
+    }
+
+    /// Pictures may take this much of the way. A file is sent as it is.
+    pub fn set_bitrate(&self, rate: Bitrate) {
+        self.control.set_bitrate(rate);
     }
 
     /// The next frame, when it is to be sent; `None` after the last. May be dropped and called again without losing

@@ -54,6 +54,7 @@ impl Keeper {
             | Event::RendezvousLost { .. }
             | Event::FramesLost { .. }
             | Event::KeyFrameWanted { .. }
+            | Event::Bitrate(_)
             | Event::Path { .. }
             | Event::Trouble { .. } => return true,
         };

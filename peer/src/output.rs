@@ -52,7 +52,7 @@ impl Style {
 #[derive(Clone, Debug)]
 pub enum Message {
     /// An event.
-    Line(Line),
+    Line(Box<Line>),
     /// A remark for the person that is no event: it goes to stderr.
     Note(String),
 }
@@ -68,7 +68,7 @@ impl Reporter {
     /// Tells that something happened.
     pub fn tell(&self, report: Report) {
         // After the output has ended there is nobody to tell.
-        let _ = self.messages.send(Message::Line(Line { report, at: self.at.clone() }));
+        let _ = self.messages.send(Message::Line(Box::new(Line { report, at: self.at.clone() })));
     }
 
     /// Tells the person something that is no event.
@@ -142,7 +142,7 @@ fn write_plain(messages: &Receiver<Message>, mut output: impl Write) -> io::Resu
 /// The event in a message; a remark is made on the way.
 fn line_of(message: Message) -> Option<Line> {
     match message {
-        Message::Line(line) => Some(line),
+        Message::Line(line) => Some(*line),
         Message::Note(note) => {
             eprintln!("peer: {note}");
             None
@@ -200,14 +200,14 @@ mod tests {
     #[test]
     fn a_closed_pipe_is_noticed() {
         let (sender, lines) = channel();
-        sender.send(Message::Line(Line { report: Report::RendezvousBack, at: None })).unwrap();
+        sender.send(Message::Line(Box::new(Line { report: Report::RendezvousBack, at: None }))).unwrap();
         assert!(write_json(&lines, Closed).is_err());
     }
 
     fn written(reports: &[Report], write: impl Fn(&Receiver<Message>, &mut Vec<u8>) -> io::Result<()>) -> String {
         let (sender, lines) = channel();
         for report in reports {
-            sender.send(Message::Line(Line { report: report.clone(), at: None })).unwrap();
+            sender.send(Message::Line(Box::new(Line { report: report.clone(), at: None }))).unwrap();
         }
         drop(sender);
         let mut output = Vec::new();

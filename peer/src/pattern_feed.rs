@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::args::PatternSpec;
 use crate::codec::{
-    AudioEncoder, AudioSettings, H264Encoder, OPUS_LOOKAHEAD, OpusEncoder, SoundSpan, VideoEncoder, VideoSettings,
-    opus_head,
+    AudioEncoder, AudioSettings, EncodedPicture, H264Encoder, OPUS_LOOKAHEAD, OpusEncoder, SoundSpan, VideoEncoder,
+    VideoSettings, opus_head,
 };
 use crate::params::{
     ENCODER_BACKLOG, PATTERN_EXPECTED_LOSS, PATTERN_KEY_INTERVAL, PATTERN_SOUND_RATE, READ_AHEAD, SAMPLE_RATE,
@@ -36,17 +36,32 @@ pub struct Settings {
     pub hue: u16,
 }
 
-/// Asks encoders for key frames. Clones ask the same encoders.
+/// Tells encoders what the way asks of them. Clones tell the same encoders.
 #[derive(Clone, Debug, Default)]
-pub struct KeyRequests {
-    asked: BTreeMap<TrackId, Arc<AtomicBool>>,
+pub struct EncoderControl {
+    wishes: BTreeMap<TrackId, Arc<Wishes>>,
 }
 
-impl KeyRequests {
+/// What one encoder is to do with its next picture.
+#[derive(Debug)]
+struct Wishes {
+    key: AtomicBool,
+    /// Bits a second that the way carries.
+    bitrate: AtomicU64,
+}
+
+impl EncoderControl {
     /// The next picture of the track is to be a key frame.
-    pub fn ask(&self, track: TrackId) {
-        if let Some(asked) = self.asked.get(&track) {
-            asked.store(true, Ordering::Relaxed);
+    pub fn want_key_frame(&self, track: TrackId) {
+        if let Some(wishes) = self.wishes.get(&track) {
+            wishes.key.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Pictures may take this much of the way.
+    pub fn set_bitrate(&self, rate: Bitrate) {
+        for wishes in self.wishes.values() {
+            wishes.bitrate.store(rate.as_bits(), Ordering::Relaxed);
         }
     }
 }
@@ -57,7 +72,9 @@ type Frames = mpsc::Sender<anyhow::Result<Frame>>;
 ///
 /// # Errors
 /// When an encoder refuses the settings, or the system gives no thread.
-pub fn start(settings: &Settings) -> anyhow::Result<(Vec<Track>, mpsc::Receiver<anyhow::Result<Frame>>, KeyRequests)> {
+pub fn start(
+    settings: &Settings,
+) -> anyhow::Result<(Vec<Track>, mpsc::Receiver<anyhow::Result<Frame>>, EncoderControl)> {
     let PatternSpec { width, height, rate } = settings.spec;
     let video = H264Encoder::new(&VideoSettings {
         width,
@@ -77,14 +94,17 @@ pub fn start(settings: &Settings) -> anyhow::Result<(Vec<Track>, mpsc::Receiver<
     let begin = Instant::now();
     let tracks = tracks(settings, video.codec(), epoch);
     let (frames, received) = mpsc::channel(READ_AHEAD);
-    let key_asked = Arc::<AtomicBool>::default();
-    let key_requests = KeyRequests { asked: BTreeMap::from([(PICTURES, key_asked.clone())]) };
+    let wishes = Wishes { key: AtomicBool::new(false), bitrate: AtomicU64::new(settings.bitrate.as_bits()) };
+    let wishes = Arc::new(wishes);
+    let control = EncoderControl { wishes: BTreeMap::from([(PICTURES, wishes.clone())]) };
 
+    let ceiling = settings.bitrate;
     let pictures = TestPicture::new(width, height, settings.hue);
     let due = ticks(begin, Duration::from_secs(1) / u32::from(rate), ENCODER_BACKLOG);
     let sent = frames.clone();
     thread::Builder::new().name("drawing".to_owned()).spawn(move || {
-        report(draw(due, &pictures, epoch, video, &key_asked, &sent), &sent);
+        let drawn = Drawing { pictures, epoch, encoder: video, ceiling, current: ceiling, wishes };
+        report(drawn.run(due, &sent), &sent);
     })?;
     // Sound that is left out is heard: it may queue for longer.
     let due = ticks(begin, SoundSpan::Ms20.duration(), READ_AHEAD);
@@ -92,7 +112,7 @@ pub fn start(settings: &Settings) -> anyhow::Result<(Vec<Track>, mpsc::Receiver<
     thread::Builder::new().name("speaking".to_owned()).spawn(move || {
         report(speak(due, sound, audio, &frames), &frames);
     })?;
-    Ok((tracks, received, key_requests))
+    Ok((tracks, received, control))
 }
 
 fn tracks(settings: &Settings, codec: &str, epoch_unix_us: u64) -> Vec<Track> {
@@ -132,42 +152,84 @@ fn ticks(begin: Instant, period: Duration, backlog: usize) -> mpsc::Receiver<Cap
     ticks
 }
 
-fn draw(
-    mut ticks: mpsc::Receiver<CaptureTime>,
-    pictures: &TestPicture,
+/// Draws and encodes, as much as the way carries.
+struct Drawing {
+    pictures: TestPicture,
     epoch: u64,
-    mut encoder: H264Encoder,
-    key_asked: &AtomicBool,
-    frames: &Frames,
-) -> anyhow::Result<()> {
-    let mut number = FrameNumber::default();
-    let mut key_at = CaptureTime::default();
-    while let Some(captured) = ticks.blocking_recv() {
-        let since_key = captured.as_micros().saturating_sub(key_at.as_micros());
-        if key_asked.swap(false, Ordering::Relaxed) || Duration::from_micros(since_key) >= PATTERN_KEY_INTERVAL {
-            encoder.force_key();
+    encoder: H264Encoder,
+    /// What the person asked for.
+    ceiling: Bitrate,
+    /// What the encoder was told last.
+    current: Bitrate,
+    wishes: Arc<Wishes>,
+}
+
+impl Drawing {
+    fn run(mut self, mut ticks: mpsc::Receiver<CaptureTime>, frames: &Frames) -> anyhow::Result<()> {
+        let mut number = FrameNumber::default();
+        let mut key_at = CaptureTime::default();
+        let mut tick = 0_u32;
+        while let Some(captured) = ticks.blocking_recv() {
+            tick = tick.wrapping_add(1);
+            let wanted = Bitrate::from_bits(self.wishes.bitrate.load(Ordering::Relaxed)).min(self.ceiling);
+            if !tick.is_multiple_of(pictures_left_out(wanted, self.ceiling)) {
+                continue;
+            }
+            self.follow(wanted)?;
+            let since_key = captured.as_micros().saturating_sub(key_at.as_micros());
+            let is_key_due = Duration::from_micros(since_key) >= PATTERN_KEY_INTERVAL;
+            if self.wishes.key.swap(false, Ordering::Relaxed) || is_key_due {
+                self.encoder.force_key();
+            }
+            let picture = self.pictures.draw(number.0, self.epoch.saturating_add(captured.as_micros()));
+            let encoded = self.encoder.encode(&picture, captured)?;
+            if encoded.is_key {
+                key_at = captured;
+            }
+            let frame = frame_of(encoded, number, captured);
+            let Some(next) = number.next() else { return Ok(()) };
+            number = next;
+            if frames.blocking_send(Ok(frame)).is_err() {
+                return Ok(());
+            }
         }
-        let picture = pictures.draw(number.0, epoch.saturating_add(captured.as_micros()));
-        let encoded = encoder.encode(&picture, captured)?;
-        if encoded.is_key {
-            key_at = captured;
-        }
-        let frame = Frame {
-            track: PICTURES,
-            number,
-            captured,
-            kind: if encoded.is_key { FrameKind::Key } else { FrameKind::Delta },
-            temporal_layer: encoded.temporal_layer,
-            needs: encoded.needs,
-            data: encoded.data,
-        };
-        let Some(next) = number.next() else { return Ok(()) };
-        number = next;
-        if frames.blocking_send(Ok(frame)).is_err() {
-            return Ok(());
-        }
+        Ok(())
     }
-    Ok(())
+
+    /// Tells the encoder the rate when it has changed by more than a little. The encoder counts on the full frame rate, so
+    /// pictures that are left out give their bits to the others.
+    fn follow(&mut self, wanted: Bitrate) -> anyhow::Result<()> {
+        let (wanted_bits, current) = (wanted.as_bits(), self.current.as_bits());
+        if wanted_bits.abs_diff(current) * 30 > current {
+            let left_out = u64::from(pictures_left_out(wanted, self.ceiling));
+            self.encoder.set_bitrate(Bitrate::from_bits((wanted_bits * left_out).min(self.ceiling.as_bits())))?;
+            self.current = wanted;
+        }
+        Ok(())
+    }
+}
+
+/// Every how many-th picture is encoded: all of them, half, a quarter or an eighth as the rate falls below a third, a sixth
+/// and a fifteenth of what was asked for. Fewer good pictures are better than many bad ones.
+fn pictures_left_out(rate: Bitrate, ceiling: Bitrate) -> u32 {
+    match ceiling.as_bits() / rate.as_bits().max(1) {
+        0..3 => 1,
+        3..6 => 2,
+        6..15 => 4,
+        15.. => 8,
+    }
+}
+
+fn frame_of(encoded: EncodedPicture, number: FrameNumber, captured: CaptureTime) -> Frame {
+    Frame {
+        track: PICTURES,
+        number,
+        captured,
+        kind: if encoded.is_key { FrameKind::Key } else { FrameKind::Delta },
+        temporal_layer: encoded.temporal_layer,
+        needs: encoded.needs,
+        data: encoded.data,
+    }
 }
 
 fn speak(

@@ -1,7 +1,7 @@
 //! `peer record`: one Matroska file for each participant.
 
 use anyhow::Context;
-use meipo::media::jitter::Playout;
+use meipo::media::playout::Playout;
 use meipo::params::RECORDING_PATIENCE;
 
 use crate::args::{Options, RecordArgs};

@@ -81,6 +81,9 @@ fn handle_event(session: &Session, parts: &Parts, event: &Event) {
     if let (Some(feed), Event::KeyFrameWanted { track }) = (&parts.feed, event) {
         feed.want_key_frame(*track);
     }
+    if let (Some(feed), Event::Bitrate(rate)) = (&parts.feed, event) {
+        feed.set_bitrate(*rate);
+    }
     if let Some((peer, track)) = parts.viewer.as_ref().and_then(|viewer| viewer.handle(event)) {
         ask_again(session, peer, track, "decoding cannot keep up");
     }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use meipo::link::Link;
-use meipo::media::jitter::Playout;
+use meipo::media::playout::Playout;
 use meipo::net::{Endpoint, EndpointConfig, Events};
 use meipo::node::Event;
 use meipo::path::PathKind;
@@ -231,7 +231,9 @@ impl Session {
                 self.report_error(*peer, message.clone());
                 return Ok(());
             }
-            Event::Frame { .. } | Event::FramesLost { .. } | Event::KeyFrameWanted { .. } => return Ok(()),
+            Event::Frame { .. } | Event::FramesLost { .. } | Event::KeyFrameWanted { .. } | Event::Bitrate(_) => {
+                return Ok(());
+            }
         };
         self.reporter.tell(report);
         Ok(())

@@ -30,7 +30,7 @@ pub fn run(messages: &Receiver<Message>, mut board: Board, stop: &Stop) -> io::R
         }
         match messages.recv_timeout(BOARD_TICK) {
             Ok(message) => std::iter::once(message).chain(messages.try_iter()).for_each(|message| match message {
-                Message::Line(line) => board.take(line),
+                Message::Line(line) => board.take(*line),
                 Message::Note(note) => board.note(note),
             }),
             Err(RecvTimeoutError::Timeout) => {}

@@ -52,6 +52,7 @@ impl Viewer {
             | Event::RendezvousLost { .. }
             | Event::PeerJoined { .. }
             | Event::KeyFrameWanted { .. }
+            | Event::Bitrate(_)
             | Event::Path { .. }
             | Event::Trouble { .. } => return None,
         };

@@ -1,6 +1,7 @@
 //! `peer watch`: receives and decodes everything, and reports how well it comes.
 
-use meipo::media::jitter::Playout;
+use meipo::media::playout::Playout;
+use meipo::params::{PLAYOUT_LEAST, PLAYOUT_MOST};
 
 use crate::args::{Options, WatchArgs};
 use crate::program::Program;
@@ -16,7 +17,8 @@ pub async fn run(args: &WatchArgs, options: &Options) -> anyhow::Result<()> {
     let link = args.resolve(options)?;
     let program = Program::start(options, &link)?;
     let result = async {
-        let playout = Some(Playout::Live { delay: args.playout_delay });
+        let adaptive = Playout::Adaptive { least: PLAYOUT_LEAST, most: PLAYOUT_MOST };
+        let playout = Some(args.playout_delay.map_or(adaptive, |delay| Playout::Live { delay }));
         let session = program.join(Stay { link, playout }, options).await?;
         room::run(session, Parts { viewer: Some(Viewer::start()?), ..Parts::default() }).await
     };

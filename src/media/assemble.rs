@@ -8,9 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::{Bytes, BytesMut};
 
 use super::Frame;
+use super::parity::repair;
 use crate::params::{MAX_FRAME_LEN, MAX_PARTIAL_FRAMES, PARTIAL_FRAME_AGE, REMEMBERED_FRAMES};
 use crate::units::{FrameNumber, Time};
 use crate::wire::packet::{Header, Packet};
+use crate::wire::repair::Parity;
 
 /// Puts the frames of one track together.
 #[derive(Debug, Default)]
@@ -43,6 +45,7 @@ struct Partial {
     header: Header,
     parts: BTreeMap<u16, Bytes>,
     len: usize,
+    parity: BTreeMap<u16, Parity>,
     began: Time,
 }
 
@@ -70,7 +73,30 @@ impl Assembler {
             self.give_up(number);
             return Err(Unusable::TooLarge);
         }
-        let frame = if partial.is_whole() { self.finish(number) } else { None };
+        let frame = if partial.is_whole() || self.repair(number) { self.finish(number) } else { None };
+        self.forget_excess();
+        Ok(frame)
+    }
+
+    /// Takes parity; gives the frame that it completes.
+    ///
+    /// # Errors
+    /// As for a packet.
+    pub fn push_parity(&mut self, parity: Parity, now: Time) -> Result<Option<Frame>, Unusable> {
+        let number = parity.header.frame;
+        if number < self.floor || self.done.contains(&number) {
+            return Err(Unusable::Duplicate);
+        }
+        let first = Header { index: 0, ..parity.header };
+        let partial = self.partial.entry(number).or_insert_with(|| Partial::new(first, now));
+        let len = parity.payload.len();
+        partial.insert_parity(parity)?;
+        self.held += len;
+        if partial.held() > 2 * MAX_FRAME_LEN {
+            self.give_up(number);
+            return Err(Unusable::TooLarge);
+        }
+        let frame = if self.repair(number) { self.finish(number) } else { None };
         self.forget_excess();
         Ok(frame)
     }
@@ -89,16 +115,25 @@ impl Assembler {
         self.held
     }
 
+    /// Makes what is missing of a frame, if parity suffices.
+    fn repair(&mut self, number: FrameNumber) -> bool {
+        let Some(partial) = self.partial.get_mut(&number) else { return false };
+        let before = partial.held();
+        let is_whole = partial.repair();
+        self.held += partial.held() - before;
+        is_whole
+    }
+
     fn finish(&mut self, number: FrameNumber) -> Option<Frame> {
         let partial = self.partial.remove(&number)?;
-        self.held -= partial.len;
+        self.held -= partial.held();
         self.remember(number);
         Some(partial.into_frame())
     }
 
     fn give_up(&mut self, number: FrameNumber) {
         if let Some(partial) = self.partial.remove(&number) {
-            self.held -= partial.len;
+            self.held -= partial.held();
             self.remember(number);
         }
     }
@@ -126,7 +161,7 @@ impl Assembler {
 
 impl Partial {
     fn new(header: Header, now: Time) -> Self {
-        Partial { header, parts: BTreeMap::new(), len: 0, began: now }
+        Partial { header, parts: BTreeMap::new(), len: 0, parity: BTreeMap::new(), began: now }
     }
 
     fn insert(&mut self, header: Header, payload: Bytes) -> Result<(), Unusable> {
@@ -140,6 +175,48 @@ impl Partial {
         self.len += payload.len();
         self.parts.insert(header.index, payload);
         Ok(())
+    }
+
+    fn insert_parity(&mut self, parity: Parity) -> Result<(), Unusable> {
+        let as_first = Header { hop_sequence: self.header.hop_sequence, index: self.header.index, ..parity.header };
+        let is_alike = self.parity.values().all(|known| {
+            (known.total, known.len, known.payload.len()) == (parity.total, parity.len, parity.payload.len())
+        });
+        if as_first != self.header || !is_alike {
+            return Err(Unusable::Contradiction);
+        }
+        if self.parity.contains_key(&parity.header.index) {
+            return Err(Unusable::Duplicate);
+        }
+        self.parity.insert(parity.header.index, parity);
+        Ok(())
+    }
+
+    /// Bytes held, parity included.
+    fn held(&self) -> usize {
+        self.len + self.parity.values().map(|parity| parity.payload.len()).sum::<usize>()
+    }
+
+    /// Makes the missing parts, if parity suffices.
+    fn repair(&mut self) -> bool {
+        let count = usize::from(self.header.count);
+        if self.parity.is_empty() || self.parts.len() + self.parity.len() < count {
+            return self.is_whole();
+        }
+        let received: Vec<Packet> = self
+            .parts
+            .iter()
+            .map(|(index, payload)| Packet {
+                header: Header { index: *index, ..self.header },
+                payload: payload.clone(),
+            })
+            .collect();
+        let parity: Vec<Parity> = self.parity.values().cloned().collect();
+        for packet in repair(count, &received, &parity).into_iter().flatten() {
+            self.len += packet.payload.len();
+            self.parts.insert(packet.header.index, packet.payload);
+        }
+        self.is_whole()
     }
 
     fn is_whole(&self) -> bool {
@@ -258,6 +335,21 @@ mod tests {
         for number in [u32::MAX, u32::MAX - 1, 0] {
             assert!(assembler.push(packets(number, 10)[0].clone(), Time::ZERO).unwrap().is_some());
         }
+    }
+
+    #[test]
+    fn parity_makes_good_what_is_missing_whichever_comes_first() {
+        let sent = packets(3, 5000);
+        let parity = crate::media::parity::protect(&sent, 2);
+        let mut assembler = Assembler::new();
+        assert_eq!(assembler.push_parity(parity[0].clone(), Time::ZERO), Ok(None));
+        for packet in &sent[2..4] {
+            assert_eq!(assembler.push(packet.clone(), Time::ZERO), Ok(None));
+        }
+        assert_eq!(assembler.push(sent[0].clone(), Time::ZERO), Ok(None));
+        assert_eq!(assembler.push_parity(parity[1].clone(), Time::ZERO), Ok(Some(frame(3, 5000))));
+        assert_eq!(assembler.held_bytes(), 0);
+        assert_eq!(assembler.push(sent[1].clone(), Time::ZERO), Err(Unusable::Duplicate));
     }
 
     proptest! {

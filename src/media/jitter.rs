@@ -1,30 +1,15 @@
 //! Jitter buffer: whole frames of one track arrive unevenly and leave in order, evenly, each once.
 //!
-//! A frame captured at `t` leaves at `t + base + delay`, where `base` is the least time any frame took. A frame that is not
-//! there when a later one is due is lost; frames that need it are withheld until decoding can start again. A released
-//! frame never returns, and what comes too late is dropped.
+//! When a frame is due is the playout clock's to say. A frame that is not there when a later one is due is lost; frames that
+//! need it are withheld until decoding can start again. A released frame never returns, and what comes too late is dropped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Frame;
-use crate::params::{MAX_WAITING_FRAMES, PLAYOUT_REBASE};
+use super::playout::{Playout, PlayoutClock};
+use crate::params::{MAX_WAITING_FRAMES, PLAYOUT_GRACE, PLAYOUT_REBASE, PLAYOUT_STALE};
 use crate::units::{FrameNumber, Time};
-
-/// When frames leave.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Playout {
-    /// Evenly, this long after the fastest frame would have: for eyes and ears.
-    Live {
-        /// What unevenness is smoothed.
-        delay: Duration,
-    },
-    /// As soon as all earlier frames are there; a missing one is awaited this long: for recordings.
-    Ordered {
-        /// How long a gap may last.
-        patience: Duration,
-    },
-}
 
 /// What leaves the buffer.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -44,11 +29,9 @@ pub struct Jitter {
     next: Option<FrameNumber>,
     /// Frames that left and can be referred to: the last 255, as far back as `Frame::needs` reaches.
     decodable: BTreeSet<FrameNumber>,
-    /// Least difference of arrival and capture time, microseconds.
-    base: Option<i64>,
-    /// How far capture times step back in decode order (B-frames), microseconds.
-    reorder: i64,
-    newest_capture: i64,
+    /// How far capture times step back in decode order (B-frames).
+    reorder: Duration,
+    newest_capture: u64,
     /// The number after the last frame, once the sender has named it.
     end: Option<(FrameNumber, Time)>,
     wants_key: bool,
@@ -68,8 +51,7 @@ impl Jitter {
             waiting: BTreeMap::new(),
             next: None,
             decodable: BTreeSet::new(),
-            base: None,
-            reorder: 0,
+            reorder: Duration::ZERO,
             newest_capture: 0,
             end: None,
             wants_key: false,
@@ -85,7 +67,7 @@ impl Jitter {
             self.wants_key = true;
             return;
         }
-        self.observe(&frame, now);
+        self.observe(&frame);
         if self.next.is_none() {
             self.next = Some(frame.number);
         }
@@ -101,8 +83,8 @@ impl Jitter {
     }
 
     /// What leaves now; call until `None`.
-    pub fn poll(&mut self, now: Time) -> Option<Released> {
-        let due = self.due()?;
+    pub fn poll(&mut self, clock: &PlayoutClock, now: Time) -> Option<Released> {
+        let due = self.due(clock)?;
         if due > now {
             return None;
         }
@@ -127,8 +109,8 @@ impl Jitter {
     }
 
     /// When something leaves next if nothing more arrives.
-    pub fn poll_timeout(&self) -> Option<Time> {
-        self.due()
+    pub fn poll_timeout(&self, clock: &PlayoutClock) -> Option<Time> {
+        self.due(clock)
     }
 
     /// Whether decoding cannot go on without a new key frame; asking resets the answer.
@@ -136,57 +118,60 @@ impl Jitter {
         std::mem::take(&mut self.wants_key)
     }
 
-    /// How long frames are held beyond the fastest way, as it stands.
-    pub fn delay(&self) -> Duration {
-        match self.playout {
-            Playout::Live { delay } => delay,
-            Playout::Ordered { .. } => Duration::ZERO,
-        }
-    }
-
     /// Whether every frame up to the end the sender named has left.
     pub fn is_finished(&self) -> bool {
         self.end.is_some_and(|(end, _)| self.next.is_none_or(|next| next >= end))
     }
 
-    fn observe(&mut self, frame: &Frame, now: Time) {
-        let captured = signed(frame.captured.as_micros());
-        let took = signed(now.as_micros()) - captured;
-        let late = self.base.map_or(0, |base| took - base);
-        let rebase = signed(u64::try_from(PLAYOUT_REBASE.as_micros()).unwrap_or(u64::MAX));
-        if self.base.is_none() || late < 0 || late > rebase {
-            self.base = Some(took);
-        }
-        self.reorder = self.reorder.max(self.newest_capture - captured).min(rebase);
+    fn observe(&mut self, frame: &Frame) {
+        let captured = frame.captured.as_micros();
+        let back = Duration::from_micros(self.newest_capture.saturating_sub(captured));
+        self.reorder = self.reorder.max(back).min(PLAYOUT_REBASE);
         self.newest_capture = self.newest_capture.max(captured);
     }
 
-    fn due(&self) -> Option<Time> {
+    fn due(&self, clock: &PlayoutClock) -> Option<Time> {
         let next = self.next?;
         let Some((number, waiting)) = self.waiting.first_key_value() else {
             let (end, said) = self.end?;
-            return (next < end).then_some(said + self.patience());
+            return (next < end).then_some(said + self.patience(clock));
         };
         match self.playout {
             Playout::Ordered { .. } if *number == next => Some(Time::ZERO),
             Playout::Ordered { patience } => Some(waiting.arrived + patience),
-            Playout::Live { delay } => Some(self.play_time(&waiting.frame) + delay),
+            Playout::Live { .. } => self.play_time(&waiting.frame, clock),
+            Playout::Adaptive { .. } if *number == next || self.can_decode(&waiting.frame) => {
+                self.play_time(&waiting.frame, clock)
+            }
+            Playout::Adaptive { .. } => self.end_of_grace(&waiting.frame, clock),
         }
     }
 
-    /// Whether we have slept since the frame should have left: nobody wants to hear the past.
+    fn play_time(&self, frame: &Frame, clock: &PlayoutClock) -> Option<Time> {
+        clock.due(frame.captured).map(|due| due - self.reorder)
+    }
+
+    /// A missing frame without which `first`, the next one there, cannot be decoded is awaited a little longer: until
+    /// something that can be decoded is due.
+    fn end_of_grace(&self, first: &Frame, clock: &PlayoutClock) -> Option<Time> {
+        let patient = self.play_time(first, clock)? + PLAYOUT_GRACE;
+        let decodable = self.waiting.values().find(|waiting| self.can_decode(&waiting.frame));
+        let until = decodable.and_then(|waiting| self.play_time(&waiting.frame, clock));
+        Some(until.map_or(patient, |until| until.min(patient)))
+    }
+
+    /// Whether the frame should have left long ago: nobody wants to hear the past in a hurry.
     fn is_stale(&self, due: Time, now: Time) -> bool {
-        matches!(self.playout, Playout::Live { .. }) && now.since(due) > PLAYOUT_REBASE
-    }
-
-    fn play_time(&self, frame: &Frame) -> Time {
-        let at = signed(frame.captured.as_micros()) + self.base.unwrap_or(0) - self.reorder;
-        Time::from_micros(u64::try_from(at).unwrap_or(0))
-    }
-
-    fn patience(&self) -> Duration {
         match self.playout {
-            Playout::Live { delay } => delay,
+            Playout::Live { .. } => now.since(due) > PLAYOUT_REBASE,
+            Playout::Adaptive { .. } => now.since(due) > PLAYOUT_STALE,
+            Playout::Ordered { .. } => false,
+        }
+    }
+
+    fn patience(&self, clock: &PlayoutClock) -> Duration {
+        match self.playout {
+            Playout::Live { .. } | Playout::Adaptive { .. } => clock.delay(),
             Playout::Ordered { patience } => patience,
         }
     }
@@ -212,14 +197,10 @@ impl Jitter {
     }
 }
 
-/// Microseconds as a signed number; half a million years fit.
-fn signed(micros: u64) -> i64 {
-    i64::try_from(micros).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::media::playout::Sense;
     use crate::units::{CaptureTime, TrackId};
     use crate::wire::track::FrameKind;
     use bytes::Bytes;
@@ -246,45 +227,70 @@ mod tests {
         Time::from_millis(millis)
     }
 
-    fn live() -> Jitter {
-        Jitter::new(Playout::Live { delay: DELAY })
+    /// A buffer with a clock of its own.
+    struct Buffer {
+        jitter: Jitter,
+        clock: PlayoutClock,
     }
 
-    fn drain(jitter: &mut Jitter, now: Time) -> Vec<Released> {
-        std::iter::from_fn(|| jitter.poll(now)).collect()
+    impl Buffer {
+        fn new(playout: Playout) -> Self {
+            Buffer { jitter: Jitter::new(playout), clock: PlayoutClock::new(playout) }
+        }
+
+        fn push(&mut self, frame: Frame, now: Time) {
+            self.clock.handle_frame(frame.captured, Sense::Picture, now);
+            self.jitter.push(frame, now);
+        }
+
+        fn poll(&mut self, now: Time) -> Option<Released> {
+            self.jitter.poll(&self.clock, now)
+        }
+
+        fn poll_timeout(&self) -> Option<Time> {
+            self.jitter.poll_timeout(&self.clock)
+        }
+    }
+
+    fn live() -> Buffer {
+        Buffer::new(Playout::Live { delay: DELAY })
+    }
+
+    fn drain(buffer: &mut Buffer, now: Time) -> Vec<Released> {
+        std::iter::from_fn(|| buffer.poll(now)).collect()
     }
 
     #[test]
     fn what_waited_while_we_slept_is_not_played() {
-        let mut jitter = Jitter::new(Playout::Live { delay: DELAY });
-        jitter.push(frame(0), Time::ZERO);
+        let mut buffer = live();
+        buffer.push(frame(0), Time::ZERO);
         let awake = Time::ZERO + DELAY + PLAYOUT_REBASE;
-        assert!(matches!(jitter.poll(awake), Some(Released::Frame(_))));
-        let mut jitter = Jitter::new(Playout::Live { delay: DELAY });
-        jitter.push(frame(0), Time::ZERO);
-        assert_eq!(jitter.poll(awake + Duration::from_micros(1)), Some(Released::Lost(1)));
+        assert!(matches!(buffer.poll(awake), Some(Released::Frame(_))));
+        let mut buffer = live();
+        buffer.push(frame(0), Time::ZERO);
+        assert_eq!(buffer.poll(awake + Duration::from_micros(1)), Some(Released::Lost(1)));
     }
 
     #[test]
     fn frames_leave_evenly_though_they_came_in_a_burst() {
-        let mut jitter = live();
+        let mut buffer = live();
         for number in 0..3 {
-            jitter.push(frame(number), millis(100));
+            buffer.push(frame(number), millis(100));
         }
         // The last of the burst took the least time: 100 ms − 40 ms.
-        assert_eq!(jitter.poll_timeout(), Some(millis(60) + DELAY));
-        assert_eq!(drain(&mut jitter, millis(60) + DELAY), [Released::Frame(frame(0))]);
-        assert_eq!(drain(&mut jitter, millis(79) + DELAY), []);
-        assert_eq!(drain(&mut jitter, millis(80) + DELAY), [Released::Frame(frame(1))]);
+        assert_eq!(buffer.poll_timeout(), Some(millis(60) + DELAY));
+        assert_eq!(drain(&mut buffer, millis(60) + DELAY), [Released::Frame(frame(0))]);
+        assert_eq!(drain(&mut buffer, millis(79) + DELAY), []);
+        assert_eq!(drain(&mut buffer, millis(80) + DELAY), [Released::Frame(frame(1))]);
     }
 
     #[test]
     fn a_missing_frame_is_lost_when_the_next_one_is_due_and_what_needs_it_is_withheld() {
-        let mut jitter = live();
-        jitter.push(frame(0), millis(0));
-        jitter.push(frame(2), millis(40));
-        jitter.push(key(3), millis(60));
-        let released = drain(&mut jitter, millis(60) + DELAY);
+        let mut buffer = live();
+        buffer.push(frame(0), millis(0));
+        buffer.push(frame(2), millis(40));
+        buffer.push(key(3), millis(60));
+        let released = drain(&mut buffer, millis(60) + DELAY);
         assert_eq!(
             released,
             [Released::Frame(frame(0)), Released::Lost(1), Released::Lost(1), Released::Frame(key(3))]
@@ -293,90 +299,90 @@ mod tests {
 
     #[test]
     fn a_lost_frame_that_others_need_asks_for_a_key_frame_once() {
-        let mut jitter = live();
-        jitter.push(frame(0), millis(0));
-        jitter.push(frame(2), millis(40));
-        drain(&mut jitter, millis(40) + DELAY);
-        assert!(jitter.take_wants_key());
-        assert!(!jitter.take_wants_key());
+        let mut buffer = live();
+        buffer.push(frame(0), millis(0));
+        buffer.push(frame(2), millis(40));
+        drain(&mut buffer, millis(40) + DELAY);
+        assert!(buffer.jitter.take_wants_key());
+        assert!(!buffer.jitter.take_wants_key());
     }
 
     #[test]
     fn a_lost_frame_of_a_higher_layer_harms_nobody() {
-        let mut jitter = live();
-        jitter.push(frame(0), millis(0));
-        jitter.push(Frame { needs: 2, ..frame(2) }, millis(40));
-        let released = drain(&mut jitter, millis(40) + DELAY);
+        let mut buffer = live();
+        buffer.push(frame(0), millis(0));
+        buffer.push(Frame { needs: 2, ..frame(2) }, millis(40));
+        let released = drain(&mut buffer, millis(40) + DELAY);
         let last = Frame { needs: 2, ..frame(2) };
         assert_eq!(released, [Released::Frame(frame(0)), Released::Lost(1), Released::Frame(last)]);
     }
 
     #[test]
     fn nothing_leaves_before_the_first_key_frame() {
-        let mut jitter = live();
-        jitter.push(frame(5), millis(0));
-        assert!(jitter.take_wants_key());
-        assert_eq!(drain(&mut jitter, millis(1000)), []);
+        let mut buffer = live();
+        buffer.push(frame(5), millis(0));
+        assert!(buffer.jitter.take_wants_key());
+        assert_eq!(drain(&mut buffer, millis(1000)), []);
     }
 
     #[test]
     fn a_late_copy_never_returns() {
-        let mut jitter = live();
-        jitter.push(frame(0), millis(0));
-        assert_eq!(drain(&mut jitter, millis(500)).len(), 1);
-        jitter.push(frame(0), millis(500));
-        assert_eq!(drain(&mut jitter, millis(1000)), []);
+        let mut buffer = live();
+        buffer.push(frame(0), millis(0));
+        assert_eq!(drain(&mut buffer, millis(500)).len(), 1);
+        buffer.push(frame(0), millis(500));
+        assert_eq!(drain(&mut buffer, millis(1000)), []);
     }
 
     #[test]
     fn after_a_long_pause_frames_are_fresh_again() {
-        let mut jitter = live();
-        jitter.push(frame(0), millis(0));
-        drain(&mut jitter, millis(80));
-        jitter.push(frame(1), millis(10_000));
-        assert_eq!(jitter.poll_timeout(), Some(millis(10_000) + DELAY));
+        let mut buffer = live();
+        buffer.push(frame(0), millis(0));
+        drain(&mut buffer, millis(80));
+        buffer.push(frame(1), millis(10_000));
+        assert_eq!(buffer.poll_timeout(), Some(millis(10_000) + DELAY));
     }
 
     #[test]
     fn pictures_sent_out_of_order_of_display_leave_without_waiting_for_it() {
-        let mut jitter = live();
+        let mut buffer = live();
         let at = |number, captured| Frame { captured: CaptureTime::from_micros(captured), ..frame(number) };
-        jitter.push(at(0, 0), millis(0));
-        jitter.push(at(1, 60_000), millis(20));
-        jitter.push(at(2, 20_000), millis(40));
-        let released = drain(&mut jitter, millis(40) + DELAY);
+        buffer.push(at(0, 0), millis(0));
+        buffer.push(at(1, 60_000), millis(20));
+        buffer.push(at(2, 20_000), millis(40));
+        let released = drain(&mut buffer, millis(40) + DELAY);
         assert_eq!(released.len(), 3, "{released:?}");
     }
 
     #[test]
     fn an_ordered_gap_lasts_as_long_as_patience() {
         let patience = Duration::from_millis(500);
-        let mut jitter = Jitter::new(Playout::Ordered { patience });
-        jitter.push(frame(0), millis(0));
-        assert_eq!(drain(&mut jitter, millis(0)), [Released::Frame(frame(0))]);
-        jitter.push(key(2), millis(40));
-        assert_eq!(drain(&mut jitter, millis(539)), []);
-        assert_eq!(drain(&mut jitter, millis(540)), [Released::Lost(1), Released::Frame(key(2))]);
+        let mut buffer = Buffer::new(Playout::Ordered { patience });
+        buffer.push(frame(0), millis(0));
+        assert_eq!(drain(&mut buffer, millis(0)), [Released::Frame(frame(0))]);
+        buffer.push(key(2), millis(40));
+        assert_eq!(drain(&mut buffer, millis(539)), []);
+        assert_eq!(drain(&mut buffer, millis(540)), [Released::Lost(1), Released::Frame(key(2))]);
     }
 
     #[test]
     fn frames_missing_at_the_end_are_lost_too() {
-        let mut jitter = live();
-        jitter.push(frame(0), millis(0));
-        drain(&mut jitter, millis(80));
-        jitter.handle_end(FrameNumber(4), millis(100));
-        assert!(!jitter.is_finished());
-        assert_eq!(drain(&mut jitter, millis(100) + DELAY), [Released::Lost(3)]);
-        assert!(jitter.is_finished());
+        let mut buffer = live();
+        buffer.push(frame(0), millis(0));
+        drain(&mut buffer, millis(80));
+        buffer.jitter.handle_end(FrameNumber(4), millis(100));
+        assert!(!buffer.jitter.is_finished());
+        assert_eq!(drain(&mut buffer, millis(100) + DELAY), [Released::Lost(3)]);
+        assert!(buffer.jitter.is_finished());
     }
 
     #[test]
     fn a_flood_of_waiting_frames_is_bounded() {
-        let mut jitter = Jitter::new(Playout::Ordered { patience: Duration::from_secs(60) });
-        jitter.push(frame(0), millis(0));
+        let mut buffer = Buffer::new(Playout::Ordered { patience: Duration::from_secs(60) });
+        buffer.push(frame(0), millis(0));
         for number in 2..10_000 {
-            jitter.push(frame(number), millis(0));
+            buffer.push(frame(number), millis(0));
         }
-        assert!(jitter.waiting.len() <= MAX_WAITING_FRAMES);
+        assert!(buffer.jitter.waiting.len() <= MAX_WAITING_FRAMES);
     }
 }

@@ -3,8 +3,10 @@
 pub mod assemble;
 mod frame;
 pub mod jitter;
+pub mod mos;
 pub mod packetize;
 pub mod parity;
+pub mod playout;
 pub mod stretch;
 
 pub use frame::Frame;

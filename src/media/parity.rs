@@ -22,7 +22,12 @@ pub fn protect(packets: &[Packet], count: usize) -> Vec<Parity> {
     let packet = |(index, payload): (usize, Vec<u8>)| {
         let mut header = first.header;
         header.index = u16::try_from(index).ok()?;
-        Some(Parity { header, len: u32::try_from(len).ok()?, payload: payload.into() })
+        Some(Parity {
+            header,
+            total: u8::try_from(count).ok()?,
+            len: u32::try_from(len).ok()?,
+            payload: payload.into(),
+        })
     };
     parity.into_iter().enumerate().filter_map(packet).collect()
 }
@@ -36,7 +41,7 @@ pub fn repair(count: usize, received: &[Packet], parity: &[Parity]) -> Option<Ve
     let sample = parity.first()?;
     let size = sample.payload.len();
     let len = usize::try_from(sample.len).ok()?;
-    let total = parity.iter().map(|parity| usize::from(parity.header.index) + 1).max()?;
+    let total = usize::from(sample.total);
     let own = received.iter().map(|packet| (usize::from(packet.header.index), padded(&packet.payload, size)));
     let extra = parity.iter().map(|parity| (usize::from(parity.header.index), parity.payload.to_vec()));
     let restored = decode(count, total, own, extra).ok()?;
@@ -122,16 +127,19 @@ mod tests {
             let sent = packets(len);
             let parity = protect(&sent, count);
             prop_assert_eq!(parity.len(), count);
+            // Parity is lost, too: as many of the frame's own packets less can be made good.
+            let gone = usize::try_from(seed % count as u64).unwrap();
+            let parity = &parity[gone..];
             let mut lost: Vec<usize> = (0..sent.len()).collect();
             lost.sort_by_key(|index| (*index as u64 + 1).wrapping_mul(seed | 1).rotate_left(21));
-            lost.truncate(count);
+            lost.truncate(count - gone);
             let received: Vec<Packet> = sent
                 .iter()
                 .enumerate()
                 .filter(|(index, _)| !lost.contains(index))
                 .map(|(_, packet)| packet.clone())
                 .collect();
-            let mut all = repair(sent.len(), &received, &parity).unwrap();
+            let mut all = repair(sent.len(), &received, parity).unwrap();
             all.extend(received);
             all.sort_by_key(|packet| packet.header.index);
             prop_assert_eq!(all, sent);

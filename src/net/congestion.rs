@@ -16,29 +16,45 @@ use super::clock::Clock;
 use crate::rate::window::Window;
 use crate::units::Time;
 
-/// Tells a connection's congestion controller that packets take another path since a moment, and tells back how many of
-/// those sent since were acknowledged.
+/// Tells a connection's congestion controller that packets take another path since a moment, and how much the pacer before
+/// it may have on the way; tells back how many of those sent since were acknowledged.
 #[derive(Clone, Debug, Default)]
-pub(super) struct PathSwitch(Arc<(AtomicU64, AtomicU64)>);
+pub(super) struct PathSwitch(Arc<Told>);
+
+#[derive(Debug, Default)]
+struct Told {
+    switched: AtomicU64,
+    acknowledged: AtomicU64,
+    window: AtomicU64,
+}
 
 impl PathSwitch {
     /// Packets take another path from `now` on.
     pub(super) fn set(&self, now: Time) {
-        self.0.0.store(now.as_micros().max(1), Ordering::Relaxed);
+        self.0.switched.store(now.as_micros().max(1), Ordering::Relaxed);
+    }
+
+    /// So many bytes may be on their way.
+    pub(super) fn set_window(&self, bytes: u64) {
+        self.0.window.store(bytes, Ordering::Relaxed);
     }
 
     /// How many packets were acknowledged that had taken the path of their time.
     pub(super) fn acknowledged(&self) -> u64 {
-        self.0.1.load(Ordering::Relaxed)
+        self.0.acknowledged.load(Ordering::Relaxed)
     }
 
     fn get(&self) -> u64 {
-        self.0.0.load(Ordering::Relaxed)
+        self.0.switched.load(Ordering::Relaxed)
+    }
+
+    fn window(&self) -> u64 {
+        self.0.window.load(Ordering::Relaxed)
     }
 
     fn count_acknowledged(&self, sent: Time) {
         if sent.as_micros() >= self.get() {
-            self.0.1.fetch_add(1, Ordering::Relaxed);
+            self.0.acknowledged.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -105,11 +121,11 @@ impl Controller for WindowController {
     fn window(&self) -> u64 {
         let switched = self.switch.get();
         if switched == self.seen {
-            return self.window.bytes(self.now);
+            return self.window.bytes(self.now).max(self.switch.window());
         }
         let mut window = self.window.clone();
         window.handle_switch(Time::from_micros(switched));
-        window.bytes(self.now)
+        window.bytes(self.now).max(self.switch.window())
     }
 
     fn initial_window(&self) -> u64 {

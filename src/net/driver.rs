@@ -261,7 +261,7 @@ impl Driver {
         loop {
             self.flush();
             let now = self.clock.now();
-            let is_empty = self.machine.node().waiting_peers().next().is_none();
+            let is_empty = !self.machine.node().has_unsent();
             empty_since = if is_empty { empty_since.or(Some(now)) } else { None };
             let is_done = empty_since.is_some_and(|since| now.since(since) >= linger);
             if is_done || now.since(began) >= LEAVE_TIMEOUT {

@@ -37,10 +37,10 @@ use super::interfaces::Interfaces;
 use super::peer_machine::{PeerMachine, PeerMachineConfig};
 use super::socket::Socket;
 use crate::link::Link;
-use crate::media::jitter::Playout;
+use crate::media::playout::Playout;
 use crate::media::{Frame, Track};
 use crate::node::{Event, NodeConfig, PeerStats, PublishError};
-use crate::params::PLAYOUT_DELAY;
+use crate::params::{PLAYOUT_LEAST, PLAYOUT_MOST};
 use crate::path::Policy;
 use crate::units::{PeerId, TrackId};
 use crate::wire::name::Name;
@@ -83,7 +83,7 @@ impl EndpointConfig {
             policy: Policy::Any,
             bind: SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0),
             receives: true,
-            playout: Playout::Live { delay: PLAYOUT_DELAY },
+            playout: Playout::Adaptive { least: PLAYOUT_LEAST, most: PLAYOUT_MOST },
             asks_router: true,
             may_gamble: true,
             may_tunnel: true,

@@ -289,6 +289,11 @@ impl PeerMachine {
                     self.quic.switch_path(id, now);
                 }
             }
+            Action::Window(peer, bytes) => {
+                if let Some(id) = self.connection(Party::Peer(peer)) {
+                    self.quic.set_window(id, bytes);
+                }
+            }
             Action::OpenSockets(peer, count) => self.requests.push_back(Request::OpenSockets(peer, count)),
         }
     }

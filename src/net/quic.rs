@@ -200,6 +200,13 @@ impl Quic {
         }
     }
 
+    /// So many bytes may be on their way, whatever congestion control makes of their fate.
+    pub fn set_window(&mut self, id: QuicId, bytes: u64) {
+        if let Some(connection) = self.connections.get(&id) {
+            connection.switch.set_window(bytes);
+        }
+    }
+
     /// Closes a connection; no event follows.
     pub fn close(&mut self, id: QuicId, code: Close, reason: &str, now: Time) {
         let Some(connection) = self.connections.get_mut(&id) else { return };

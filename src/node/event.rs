@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::media::jitter::Playout;
+use crate::media::playout::Playout;
 use crate::media::{Frame, Track};
-use crate::params::PLAYOUT_DELAY;
+use crate::params::{PLAYOUT_LEAST, PLAYOUT_MOST};
 use crate::path::{PathKind, Policy, Route};
 use crate::trust::RoomSecret;
-use crate::units::{PeerId, TrackId};
+use crate::units::{Bitrate, PeerId, TrackId};
 use crate::wire::control::{Close, LeftReason};
 use crate::wire::name::Name;
 
@@ -53,7 +53,7 @@ impl NodeConfig {
             may_gamble: true,
             stun_servers: Vec::new(),
             receives: true,
-            playout: Playout::Live { delay: PLAYOUT_DELAY },
+            playout: Playout::Adaptive { least: PLAYOUT_LEAST, most: PLAYOUT_MOST },
             clock: 0,
             seed,
         }
@@ -82,6 +82,8 @@ pub enum Action {
     Ping(Party),
     /// The path to this peer is another: what was learned of the old one does not hold.
     PathChanged(PeerId),
+    /// So many bytes may be on their way to this peer: what the pacer lets go must not wait inside QUIC.
+    Window(PeerId, u64),
     /// Open this many further UDP sockets, then call `handle_sockets_open`.
     OpenSockets(PeerId, u16),
 }
@@ -152,6 +154,8 @@ pub enum Event {
         /// Of which track.
         track: TrackId,
     },
+    /// Pictures may be encoded with this rate in all; those who cannot take it get fewer of them.
+    Bitrate(Bitrate),
     /// Media takes another way to a peer.
     Path {
         /// To whom.
@@ -203,6 +207,14 @@ pub struct PeerStats {
     pub longest_gap: Duration,
     /// Delay of the jitter buffer.
     pub jitter_delay: Duration,
+    /// Sound of the peer that did not come in time, in all.
+    pub concealed: Duration,
+    /// How fast may be sent to the peer, bits a second.
+    pub estimate_bits: u64,
+    /// How long packets to the peer wait on the way.
+    pub queue_delay: Duration,
+    /// Share of what was sent that is parity, copies and repetitions, 0 to 1.
+    pub repair_share: f64,
 }
 
 /// Something to put on the wire that is not QUIC.

@@ -11,6 +11,7 @@ mod publish;
 mod relays;
 mod rendezvous;
 mod roster;
+mod sender;
 mod stats;
 mod talk;
 mod watch;
@@ -20,6 +21,7 @@ pub use talk::PublishError;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
@@ -35,7 +37,7 @@ use crate::params::CONNECT_TIMEOUT;
 use crate::path::discovery::Discovery;
 use crate::path::reflexive::Reflexives;
 use crate::path::{Policy, Route};
-use crate::units::{PeerId, Time, TrackId};
+use crate::units::{Bitrate, PeerId, Time, TrackId};
 use crate::wire::control::{Candidate, Close, RelayAddress, Role};
 use crate::wire::stun::{self, Class};
 
@@ -56,6 +58,8 @@ pub struct Node {
     sources: BTreeMap<Route, PeerId>,
     publications: BTreeMap<TrackId, Publication>,
     bindings: Bindings,
+    /// The rate for pictures that the person was told last.
+    told_bitrate: Bitrate,
     transmits: VecDeque<Transmit>,
     actions: VecDeque<Action>,
     events: VecDeque<Event>,
@@ -81,6 +85,7 @@ impl Node {
             sources: BTreeMap::new(),
             publications: BTreeMap::new(),
             bindings: Bindings::default(),
+            told_bitrate: Bitrate::default(),
             transmits: VecDeque::new(),
             actions: VecDeque::new(),
             events: VecDeque::new(),
@@ -198,10 +203,10 @@ impl Node {
         }
     }
 
-    /// The peer has acknowledged something that was sent by the way in use.
-    pub fn handle_answered(&mut self, peer: &PeerId) {
+    /// The peer has acknowledged something that was sent by the way in use; `rtt` is how long that takes lately.
+    pub fn handle_answered(&mut self, peer: &PeerId, rtt: Duration) {
         if let Some(peer) = self.peers.get_mut(peer) {
-            peer.agent.handle_answered();
+            peer.agent.handle_answered(rtt);
         }
     }
 
@@ -244,19 +249,31 @@ impl Node {
     /// The next datagram of media for a peer, if any is due and its connection has room.
     pub fn poll_datagram(&mut self, id: &PeerId, now: Time) -> Option<Bytes> {
         let peer = self.peers.get_mut(id).filter(|peer| peer.link == Link::Up)?;
-        let packet = peer.queue.poll(now);
-        if let Some(track) = peer.queue.take_lacks_key(now) {
+        let datagram = peer.sender.poll(now);
+        if let Some(track) = peer.sender.take_lacks_key(now) {
             self.handle_key_frame_request(track, now);
         }
-        let datagram = packet?.encode();
+        let datagram = datagram?;
         let peer = self.peers.get_mut(id)?;
         peer.meter.handle_sent(datagram.len());
         Some(datagram)
     }
 
+    /// The next report about what a peer has sent, if one is due, and to whom it goes. It must not wait for media.
+    pub fn poll_report(&mut self, now: Time) -> Option<(PeerId, Bytes)> {
+        let mut up = self.peers.iter_mut().filter(|(_, peer)| peer.link == Link::Up);
+        up.find_map(|(id, peer)| peer.watch.poll_feedback(now).map(|report| (*id, report)))
+    }
+
     /// Peers for whom [`Self::poll_datagram`] may have something.
-    pub fn waiting_peers(&self) -> impl Iterator<Item = PeerId> {
-        self.peers.iter().filter(|(_, peer)| peer.link == Link::Up && !peer.queue.is_empty()).map(|(id, _)| *id)
+    pub fn waiting_peers(&self, now: Time) -> impl Iterator<Item = PeerId> {
+        let waits = move |peer: &Peer| peer.link == Link::Up && peer.sender.has_due(now);
+        self.peers.iter().filter(move |(_, peer)| waits(peer)).map(|(id, _)| *id)
+    }
+
+    /// Whether media still waits to be sent.
+    pub fn has_unsent(&self) -> bool {
+        self.peers.values().any(|peer| peer.link == Link::Up && !peer.sender.is_empty())
     }
 
     /// The next thing to put on the wire that is not QUIC.
@@ -282,7 +299,9 @@ impl Node {
                 Link::Opening { since } => Some(since + CONNECT_TIMEOUT),
                 Link::Up => None,
             };
-            [link, peer.agent.poll_timeout(), peer.watch.poll_timeout()].into_iter().flatten().min()
+            let flow = (peer.link == Link::Up).then(|| [peer.sender.poll_timeout(), peer.watch.feedback_due()]);
+            let flow = flow.into_iter().flatten().flatten();
+            [link, peer.agent.poll_timeout(), peer.watch.poll_timeout()].into_iter().flatten().chain(flow).min()
         };
         let peers = self.peers.values().filter_map(of_peer).min();
         let discovery = self.discovery.as_ref().and_then(Discovery::poll_timeout);
@@ -321,6 +340,7 @@ impl Node {
         }
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.agent.handle_timeout(now);
+        peer.sender.handle_timeout(now);
         self.drain_watch(id, now);
     }
 

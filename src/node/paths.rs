@@ -27,6 +27,9 @@ impl Node {
         match event {
             AgentEvent::Selected(_) => {
                 self.actions.push_back(Action::PathChanged(id));
+                if let Some(peer) = self.peers.get_mut(&id) {
+                    peer.sender.handle_switch(now);
+                }
                 self.announce_path(id);
                 if self.peers.get(&id).is_some_and(|peer| peer.link == (Link::Down { retry: now })) {
                     self.handle_peer_timeout(id, now);

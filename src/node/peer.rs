@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::event::PeerStats;
+use super::sender::Sender;
 use super::stats::Meter;
 use super::watch::Watch;
-use crate::media::jitter::Playout;
+use crate::media::playout::Playout;
 use crate::path::{Agent, AgentConfig, Keys, PathKind, Route};
-use crate::rate::queue::SendQueue;
 use crate::units::{Time, TrackId};
 use crate::wire::control::{Mapping, Member, Reachability, RelayOffer, Role};
 
@@ -18,7 +18,7 @@ pub(super) struct Peer {
     pub(super) role: Role,
     pub(super) agent: Agent,
     pub(super) link: Link,
-    pub(super) queue: SendQueue,
+    pub(super) sender: Sender,
     pub(super) meter: Meter,
     pub(super) watch: Watch,
     /// Whether the room's roster still has it.
@@ -60,7 +60,7 @@ impl Peer {
             role,
             agent: Agent::new(config, keys),
             link: Link::Down { retry: now },
-            queue: SendQueue::new(),
+            sender: Sender::new(now),
             meter: Meter::default(),
             watch: Watch::new(playout),
             is_in_room: true,
@@ -89,9 +89,9 @@ impl Peer {
     }
 
     /// The connection is new: what was learned over the old one is gone.
-    pub(super) fn reset_flow(&mut self, playout: Playout) {
+    pub(super) fn reset_flow(&mut self, playout: Playout, now: Time) {
         self.has_spoken = false;
-        self.queue = SendQueue::new();
+        self.sender = Sender::new(now);
         self.meter = Meter::default();
         self.watch = Watch::new(playout);
         self.unlike_default.clear();
@@ -113,11 +113,15 @@ impl Peer {
             loss,
             frames: self.watch.frames,
             frames_lost: self.watch.frames_lost,
-            frames_dropped: self.queue.dropped_frames(),
+            frames_dropped: self.sender.dropped_frames(),
+            estimate_bits: self.sender.rate().as_bits(),
+            queue_delay: self.sender.queue_delay(),
+            repair_share: self.sender.sent().repair_share(),
             freezes,
             freeze_time,
             longest_gap: self.meter.longest_gap,
             jitter_delay: self.watch.jitter_delay(),
+            concealed: self.watch.concealed,
         }
     }
 }

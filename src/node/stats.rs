@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::params::{FREEZE_FACTOR, FREEZE_MARGIN, STATS_INTERVAL};
-use crate::units::Time;
+use crate::units::{CaptureTime, FrameNumber, Time};
 use crate::wire::packet::HOP_SEQUENCE_MASK;
 
 /// Counts what is sent and received.
@@ -120,6 +120,28 @@ impl FreezeMeter {
             }
             self.average = if self.average.is_zero() { gap } else { (self.average * 29 + gap) / 30 };
         }
+    }
+}
+
+/// Knows how long one frame of sound lasts: by the distance of capture between neighbours.
+#[derive(Debug, Default)]
+pub(super) struct SoundMeter {
+    last: Option<(FrameNumber, CaptureTime)>,
+    step: Duration,
+}
+
+impl SoundMeter {
+    pub(super) fn handle_sound(&mut self, number: FrameNumber, captured: CaptureTime) {
+        if let Some((last, before)) = self.last.replace((number, captured))
+            && last.next() == Some(number)
+        {
+            self.step = Duration::from_micros(captured.as_micros().saturating_sub(before.as_micros()));
+        }
+    }
+
+    /// How long so many frames last; nothing for pictures.
+    pub(super) fn lasted(&self, count: u32) -> Duration {
+        self.step * count
     }
 }
 

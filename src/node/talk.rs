@@ -8,10 +8,12 @@ use super::publish::Publication;
 use super::{Node, Time};
 use crate::media::packetize::FrameTooLarge;
 use crate::media::{Frame, Track, TrackError};
-use crate::params::PEER_RETRY;
-use crate::units::{PeerId, TrackId};
+use crate::params::{PEER_RETRY, SOUND_RATE};
+use crate::rate::queue::Class;
+use crate::units::{Bitrate, PeerId, TrackId};
 use crate::wire::codec::{self, CodecError};
 use crate::wire::control::{Close, LeftReason, ToPeer, ToRendezvous};
+use crate::wire::feedback::{Feedback, KIND_FEEDBACK};
 
 /// Why something of ours cannot be published.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -38,7 +40,7 @@ impl Node {
             return;
         };
         peer.link = Link::Up;
-        peer.reset_flow(playout);
+        peer.reset_flow(playout, now);
         self.actions.push_back(tell_peer(id, &ToPeer::Hello { clock }));
         for publication in self.publications.values() {
             self.actions.push_back(tell_peer(id, &ToPeer::Track(publication.track.clone())));
@@ -117,9 +119,41 @@ impl Node {
 
     /// A media datagram of the peer's.
     pub fn handle_peer_datagram(&mut self, id: PeerId, datagram: &Bytes, now: Time) {
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.watch.handle_datagram(datagram, &mut peer.meter, now);
-            self.drain_watch(id, now);
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        match datagram.first() {
+            Some(&KIND_FEEDBACK) => self.handle_feedback(id, datagram, now),
+            _ => {
+                peer.watch.handle_datagram(datagram, &mut peer.meter, now);
+                self.drain_watch(id, now);
+            }
+        }
+    }
+
+    /// A report about what we sent: how fast we may send, and what to send again.
+    fn handle_feedback(&mut self, id: PeerId, datagram: &Bytes, now: Time) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        match Feedback::decode(datagram) {
+            Ok(feedback) => {
+                let rtt = peer.agent.rtt().unwrap_or_default();
+                peer.sender.handle_feedback(&feedback, rtt, now);
+                self.actions.push_back(Action::Window(id, peer.sender.window(rtt)));
+                self.announce_bitrate();
+            }
+            Err(error) => tracing::trace!(peer = ?id, %error, "report dropped"),
+        }
+    }
+
+    /// Tells the person how fast pictures may be encoded, when that has changed by more than a little.
+    pub(super) fn announce_bitrate(&mut self) {
+        let takes = |peer: &&Peer| peer.link == Link::Up && self.publications.keys().any(|track| peer.wants(*track));
+        let rates = self.peers.values().filter(takes).map(|peer| peer.sender.media_rate());
+        let Some(rate) = common_rate(rates.collect()) else { return };
+        let sound = self.publications.values().filter(|publication| publication.class() == Class::Sound).count();
+        let rate = Bitrate::from_bits(rate.as_bits().saturating_sub(SOUND_RATE.as_bits() * sound as u64));
+        let (told, now) = (self.told_bitrate.as_bits(), rate.as_bits());
+        if now.abs_diff(told) * 20 > told {
+            self.told_bitrate = rate;
+            self.events.push_back(Event::Bitrate(rate));
         }
     }
 
@@ -148,7 +182,7 @@ impl Node {
         let packets = publication.publish(frame, now)?;
         let (class, deadline) = (publication.class(), publication.deadline(now));
         for peer in self.peers.values_mut().filter(|peer| peer.link == Link::Up && peer.wants(frame.track)) {
-            peer.queue.push(packets.clone(), class, deadline);
+            peer.sender.push(packets.clone(), class, deadline);
         }
         Ok(())
     }
@@ -193,9 +227,16 @@ impl Node {
     }
 }
 
+/// The rate for all receivers: the least, but for those who are far below the middle. They lose layers, nobody else does.
+fn common_rate(mut rates: Vec<Bitrate>) -> Option<Bitrate> {
+    rates.sort();
+    let middle = rates.get(rates.len() / 2)?.as_bits();
+    rates.into_iter().find(|rate| rate.as_bits() * 2 >= middle)
+}
+
 fn send_backlog(peer: &mut Peer, publication: &Publication, now: Time) {
     for packets in publication.backlog() {
-        peer.queue.push(packets.clone(), publication.class(), publication.deadline(now));
+        peer.sender.push(packets.clone(), publication.class(), publication.deadline(now));
     }
 }
 

@@ -1,29 +1,37 @@
 //! What comes from one peer: packets in, frames and their absence out.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::stats::{FreezeMeter, Meter};
-use crate::media::assemble::Assembler;
-use crate::media::jitter::{Jitter, Playout, Released};
+use super::stats::{FreezeMeter, Meter, SoundMeter};
+use crate::media::assemble::{Assembler, Unusable};
+use crate::media::jitter::{Jitter, Released};
+use crate::media::playout::{Playout, PlayoutClock, Sense};
 use crate::media::{Frame, Track};
 use crate::params::{KEY_FRAME_REQUEST_INTERVAL, MAX_TRACKS};
+use crate::rate::reporter::Reporter;
 use crate::units::{FrameNumber, Time, TrackId};
-use crate::wire::packet::Packet;
+use crate::wire::packet::{Packet, PacketError};
+use crate::wire::repair::{Bundle, KIND_BUNDLE, KIND_PARITY, Parity};
 
 /// All tracks that come from one peer.
 #[derive(Debug)]
 pub(super) struct Watch {
     playout: Playout,
     tracks: BTreeMap<TrackId, Receiver>,
+    /// When frames are due, by their tracks' epoch; tracks that are not announced yet have none.
+    clocks: BTreeMap<Option<u64>, PlayoutClock>,
+    reporter: Reporter,
     pub(super) frames: u64,
     pub(super) frames_lost: u64,
     /// Datagrams that were of no use.
     pub(super) rejected: u64,
     /// Freezes of tracks that have ended.
     ended_freezes: (u64, Duration),
+    /// Sound that did not come in time.
+    pub(super) concealed: Duration,
 }
 
 /// One track on its way in.
@@ -33,6 +41,7 @@ struct Receiver {
     assembler: Assembler,
     jitter: Jitter,
     freezes: FreezeMeter,
+    sound: SoundMeter,
     key_asked: Option<Time>,
     wants_key: bool,
 }
@@ -47,15 +56,43 @@ pub(super) enum Watched {
     NeedsKey(TrackId),
 }
 
+/// A datagram of media, of whichever kind.
+enum Arrived {
+    Packet(Packet),
+    Bundle(Bundle),
+    Parity(Parity),
+}
+
+impl Arrived {
+    fn decode(datagram: &Bytes) -> Result<Arrived, PacketError> {
+        match datagram.first() {
+            Some(&KIND_BUNDLE) => Bundle::decode(datagram).map(Arrived::Bundle),
+            Some(&KIND_PARITY) => Parity::decode(datagram).map(Arrived::Parity),
+            _ => Packet::decode(datagram).map(Arrived::Packet),
+        }
+    }
+
+    fn hop_sequence(&self) -> u32 {
+        match self {
+            Arrived::Packet(packet) => packet.header.hop_sequence,
+            Arrived::Bundle(bundle) => bundle.hop_sequence,
+            Arrived::Parity(parity) => parity.header.hop_sequence,
+        }
+    }
+}
+
 impl Watch {
     pub(super) fn new(playout: Playout) -> Self {
         Watch {
             playout,
             tracks: BTreeMap::new(),
+            clocks: BTreeMap::new(),
+            reporter: Reporter::new(),
             frames: 0,
             frames_lost: 0,
             rejected: 0,
             ended_freezes: (0, Duration::ZERO),
+            concealed: Duration::ZERO,
         }
     }
 
@@ -64,7 +101,13 @@ impl Watch {
         let Some(receiver) = self.receiver(track.id) else {
             return false;
         };
+        let epoch = Some(track.epoch_unix_us);
         receiver.track = Some(track);
+        // What came before the announcement was timed too.
+        let clock = self.clocks.get(&None).cloned().unwrap_or_else(|| PlayoutClock::new(self.playout));
+        self.clocks.entry(epoch).or_insert(clock);
+        let epochs: BTreeSet<Option<u64>> = self.tracks.values().map(Receiver::epoch).collect();
+        self.clocks.retain(|epoch, _| epochs.contains(epoch));
         true
     }
 
@@ -75,17 +118,59 @@ impl Watch {
     }
 
     pub(super) fn handle_datagram(&mut self, datagram: &Bytes, meter: &mut Meter, now: Time) {
-        let Ok(packet) = Packet::decode(datagram) else {
+        let Ok(arrived) = Arrived::decode(datagram) else {
             self.rejected += 1;
             return;
         };
-        meter.handle_received(datagram.len(), packet.header.hop_sequence, now);
-        let Some(receiver) = self.receiver(packet.header.track) else {
+        let hop_sequence = arrived.hop_sequence();
+        meter.handle_received(datagram.len(), hop_sequence, now);
+        self.reporter.handle_packet(hop_sequence, datagram.len(), now);
+        match arrived {
+            Arrived::Packet(packet) => self.handle_packet(packet, now),
+            // The newest comes first; the others are copies, of which most have come before.
+            Arrived::Bundle(bundle) => bundle.packets.into_iter().for_each(|packet| self.handle_packet(packet, now)),
+            Arrived::Parity(parity) => {
+                let id = parity.header.track;
+                self.assemble(id, now, |assembler| assembler.push_parity(parity, now));
+            }
+        }
+    }
+
+    /// A report about what has come, if one is due.
+    pub(super) fn poll_feedback(&mut self, now: Time) -> Option<Bytes> {
+        self.reporter.poll(now).map(|feedback| feedback.encode())
+    }
+
+    /// When a report is due.
+    pub(super) fn feedback_due(&self) -> Option<Time> {
+        self.reporter.poll_timeout()
+    }
+
+    fn handle_packet(&mut self, packet: Packet, now: Time) {
+        let id = packet.header.track;
+        self.assemble(id, now, |assembler| assembler.push(packet, now));
+    }
+
+    fn assemble(
+        &mut self,
+        track: TrackId,
+        now: Time,
+        push: impl FnOnce(&mut Assembler) -> Result<Option<Frame>, Unusable>,
+    ) {
+        let Some(receiver) = self.receiver(track) else {
             self.rejected += 1;
             return;
         };
-        match receiver.assembler.push(packet, now) {
-            Ok(Some(frame)) => receiver.jitter.push(frame, now),
+        match push(&mut receiver.assembler) {
+            Ok(Some(frame)) => {
+                let (epoch, sense) = (receiver.epoch(), receiver.sense());
+                let clock = self.clocks.entry(epoch).or_insert_with(|| PlayoutClock::new(self.playout));
+                clock.handle_frame(frame.captured, sense, now);
+                // Borrowed anew: the clock is another part of us.
+                if let Some(receiver) = self.tracks.get_mut(&track) {
+                    receiver.jitter.push(frame, now);
+                }
+            }
             Ok(None) => {}
             Err(_) => self.rejected += 1,
         }
@@ -97,18 +182,17 @@ impl Watch {
         let mut ended = Vec::new();
         for (id, receiver) in &mut self.tracks {
             receiver.assembler.handle_timeout(now);
-            if receiver.track.is_none() {
-                continue;
-            }
-            while let Some(released) = receiver.jitter.poll(now) {
+            let Some(clock) = self.clocks.get(&receiver.epoch()).filter(|_| receiver.track.is_some()) else { continue };
+            while let Some(released) = receiver.jitter.poll(clock, now) {
                 match released {
                     Released::Frame(frame) => {
                         self.frames += 1;
-                        receiver.note_picture(now);
+                        receiver.note_frame(&frame, now);
                         watched.push_back(Watched::Frame(frame));
                     }
                     Released::Lost(count) => {
                         self.frames_lost += u64::from(count);
+                        self.concealed += receiver.sound.lasted(count);
                         watched.push_back(Watched::Lost(*id, count));
                     }
                 }
@@ -132,7 +216,7 @@ impl Watch {
 
     pub(super) fn poll_timeout(&self) -> Option<Time> {
         let known = self.tracks.values().filter(|receiver| receiver.track.is_some());
-        known.filter_map(|receiver| receiver.jitter.poll_timeout()).min()
+        known.filter_map(|receiver| receiver.jitter.poll_timeout(self.clocks.get(&receiver.epoch())?)).min()
     }
 
     /// Freezes of all its pictures: how many, and how long in all.
@@ -141,9 +225,9 @@ impl Watch {
         meters.fold(self.ended_freezes, |(count, time), meter| (count + meter.freezes, time + meter.freeze_time))
     }
 
-    /// The longest delay of its jitter buffers.
+    /// How long its frames are held so that they leave evenly.
     pub(super) fn jitter_delay(&self) -> Duration {
-        self.tracks.values().map(|receiver| receiver.jitter.delay()).max().unwrap_or_default()
+        self.clocks.values().map(PlayoutClock::delay).max().unwrap_or_default()
     }
 
     /// The receiver of a track; `None` if the peer already has as many as one may have.
@@ -162,14 +246,25 @@ impl Receiver {
             assembler: Assembler::new(),
             jitter: Jitter::new(playout),
             freezes: FreezeMeter::default(),
+            sound: SoundMeter::default(),
             key_asked: None,
             wants_key: false,
         }
     }
 
-    fn note_picture(&mut self, now: Time) {
-        if self.track.as_ref().is_some_and(|track| !track.kind.is_audio()) {
-            self.freezes.handle_picture(now);
+    fn epoch(&self) -> Option<u64> {
+        self.track.as_ref().map(|track| track.epoch_unix_us)
+    }
+
+    fn sense(&self) -> Sense {
+        let is_sound = self.track.as_ref().is_some_and(|track| track.kind.is_audio());
+        if is_sound { Sense::Sound } else { Sense::Picture }
+    }
+
+    fn note_frame(&mut self, frame: &Frame, now: Time) {
+        match self.sense() {
+            Sense::Sound => self.sound.handle_sound(frame.number, frame.captured),
+            Sense::Picture => self.freezes.handle_picture(now),
         }
     }
 

@@ -74,6 +74,8 @@ pub struct Agent {
     unproven: Bucket,
     /// Since when the selected path has been spoken into without an answer.
     unanswered_since: Option<Time>,
+    /// Round trip of what takes the selected path, as its acknowledgements tell; newer than its last probe's.
+    measured: Option<Duration>,
     /// Since when the peer has spoken by other ways only.
     elsewhere_since: Option<Time>,
     last_suspect_probe: Time,
@@ -99,6 +101,7 @@ impl Agent {
             target: None,
             unproven: Bucket::new(PROBES_UNPROVEN_PER_SECOND, PROBES_UNPROVEN, Time::ZERO),
             unanswered_since: None,
+            measured: None,
             elsewhere_since: None,
             last_suspect_probe: Time::ZERO,
             transmits: VecDeque::new(),
@@ -188,8 +191,10 @@ impl Agent {
     }
 
     /// Something that was sent by the selected path was answered, whichever way the answer took: the path works.
-    pub fn handle_answered(&mut self) {
+    /// `rtt` is how long answers take.
+    pub fn handle_answered(&mut self, rtt: Duration) {
         self.unanswered_since = None;
+        self.measured = Some(rtt);
     }
 
     /// Something of the peer's came by `route`. That says nothing of our own direction; but a peer that speaks by another
@@ -252,7 +257,7 @@ impl Agent {
 
     /// Round-trip time of the way in use, once measured.
     pub fn rtt(&self) -> Option<Duration> {
-        self.selected.and_then(|route| self.proof(&route)).map(|proof| proof.rtt)
+        self.measured.or_else(|| self.selected.and_then(|route| self.proof(&route)).map(|proof| proof.rtt))
     }
 
     /// Whether a further socket of ours is in use.
@@ -358,6 +363,7 @@ impl Agent {
         if is_better && self.selected != Some(route) {
             self.selected = Some(route);
             self.unanswered_since = None;
+            self.measured = None;
             self.elsewhere_since = None;
             self.events.push_back(AgentEvent::Selected(route));
         }

@@ -3,7 +3,8 @@
 //! Reports go in, a rate comes out. The queue on the way is measured as the excess of one-way time over its recent minimum
 //! (as LEDBAT, RFC 6817 §3.4.2, clocks need not agree); the least excess of the last moments counts, so that jitter is not
 //! taken for a queue. A growing queue cuts the rate below what arrives (as GCC, draft-ietf-rmcat-gcc §5.5), an empty one
-//! lets it grow: fast while the way's capacity is unknown, slowly near where it was last found (§5.4).
+//! lets it grow: at once on a new way (a slow start), fast while the way's capacity is unknown, slowly near where it was
+//! last found (§5.4).
 //!
 //! Loss without a queue is first tried as congestion; when sending less does not make it less, it is weather, and only
 //! what exceeds the weather counts.
@@ -13,8 +14,8 @@ use std::time::Duration;
 
 use super::history::{Arrival, News};
 use crate::params::{
-    BASE_DELAY_SPAN, ESTIMATE_FLOOR, ESTIMATE_MAX, ESTIMATE_START, FEEDBACK_TIMEOUT, GROWTH_FAST, GROWTH_SLOW,
-    LOSS_ALARM, QUEUE_DRAIN, QUEUE_GROWN, QUEUE_QUIET, QUEUE_SAMPLE, RATE_SPAN,
+    BASE_DELAY_SPAN, ESTIMATE_FLOOR, ESTIMATE_MAX, ESTIMATE_START, FEEDBACK_TIMEOUT, GROWTH_FAST, GROWTH_NEW,
+    GROWTH_SLOW, LOSS_ALARM, QUEUE_DRAIN, QUEUE_GROWN, QUEUE_QUIET, QUEUE_SAMPLE, RATE_SPAN,
 };
 use crate::units::{Bitrate, Time};
 
@@ -30,11 +31,16 @@ pub struct Estimator {
     /// Where the way's capacity was last found, bits a second.
     capacity: Option<f64>,
     loss: LossJudge,
+    /// Whether no limit of the way has been met yet.
+    is_new: bool,
     last_cut: Time,
     last_growth: Time,
-    last_news: Time,
     /// Since when something has been sent without any report.
     waiting_since: Option<Time>,
+    /// The rate before reports stayed away.
+    before_silence: Option<f64>,
+    /// Since when packets take the present path.
+    switched: Time,
 }
 
 impl Estimator {
@@ -48,10 +54,12 @@ impl Estimator {
             sent: RateMeter::default(),
             capacity: None,
             loss: LossJudge::default(),
+            is_new: true,
             last_cut: now,
             last_growth: now,
-            last_news: now,
             waiting_since: None,
+            before_silence: None,
+            switched: now,
         }
     }
 
@@ -59,6 +67,11 @@ impl Estimator {
     pub fn rate(&self) -> Bitrate {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between floor and maximum")]
         Bitrate::from_bits(self.rate as u64)
+    }
+
+    /// Whether no limit of the way has been met yet.
+    pub fn is_new(&self) -> bool {
+        self.is_new
     }
 
     /// How long packets wait on the way, as far as it is known.
@@ -82,8 +95,9 @@ impl Estimator {
         if news.arrived.is_empty() && news.lost.is_empty() {
             return;
         }
-        self.last_news = now;
+        let news = &news.since(self.switched);
         self.waiting_since = None;
+        self.end_silence();
         for arrival in &news.arrived {
             self.note_arrival(arrival);
         }
@@ -106,14 +120,17 @@ impl Estimator {
         self.excess.clear();
         self.capacity = None;
         self.loss = LossJudge::default();
+        self.is_new = true;
         self.waiting_since = None;
-        self.last_cut = now;
+        self.end_silence();
+        (self.switched, self.last_cut) = (now, now);
     }
 
     /// Without reports the rate is halved again and again: whatever is sent adds to what stands in the way.
     pub fn handle_timeout(&mut self, now: Time) {
         if self.poll_timeout().is_some_and(|at| at <= now) {
             self.waiting_since = Some(now);
+            self.before_silence.get_or_insert(self.rate);
             self.rate = (self.rate / 2.0).max(ESTIMATE_FLOOR.as_bits() as f64);
             self.last_cut = now;
         }
@@ -122,6 +139,14 @@ impl Estimator {
     /// When [`Self::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Time> {
         self.waiting_since.map(|since| since + FEEDBACK_TIMEOUT)
+    }
+
+    /// Nothing came through and now something does: the way was cut, not full, and may carry what it did.
+    fn end_silence(&mut self) {
+        if let Some(before) = self.before_silence.take() {
+            self.rate = self.rate.max(before / 2.0);
+            self.is_new = true;
+        }
     }
 
     fn note_arrival(&mut self, arrival: &Arrival) {
@@ -148,6 +173,7 @@ impl Estimator {
 
     fn cut(&mut self, rate: f64, now: Time) {
         self.rate = rate.max(ESTIMATE_FLOOR.as_bits() as f64);
+        self.is_new = false;
         self.last_cut = now;
         self.last_growth = now;
     }
@@ -155,7 +181,7 @@ impl Estimator {
     fn grow(&mut self, now: Time) {
         let span = now.since(std::mem::replace(&mut self.last_growth, now)).min(Duration::from_millis(200));
         // What is not sent cannot be seen to arrive.
-        let tested = self.sent.rate() * 1.5;
+        let tested = self.sent.rate() * if self.is_new { 2.0 } else { 1.5 };
         if self.rate >= tested.max(ESTIMATE_START.as_bits() as f64) {
             return;
         }
@@ -163,7 +189,11 @@ impl Estimator {
             self.capacity = None;
         }
         let near = self.capacity.is_some_and(|capacity| self.rate > capacity * 0.85);
-        let growth = if near { GROWTH_SLOW } else { GROWTH_FAST };
+        let growth = match near {
+            true => GROWTH_SLOW,
+            false if self.is_new => GROWTH_NEW,
+            false => GROWTH_FAST,
+        };
         self.rate = (self.rate * growth.powf(span.as_secs_f64())).min(ESTIMATE_MAX.as_bits() as f64);
     }
 }
@@ -409,7 +439,7 @@ mod tests {
     fn a_sender_with_little_to_send_is_not_promised_much() {
         let mut run = Run::new();
         run.go(Way { wish: 400_000, rate: 100_000_000, ..WAY }, SECONDS_10);
-        assert!(run.estimator.rate().as_bits() < 800_000, "{:?}", run.estimator.rate());
+        assert!(run.estimator.rate().as_bits() < 1_000_000, "{:?}", run.estimator.rate());
     }
 
     #[test]

@@ -70,6 +70,16 @@ pub struct Loss {
     pub origin: Option<(Packets, usize)>,
 }
 
+impl News {
+    /// Only what was sent since then.
+    pub fn since(&self, then: Time) -> News {
+        News {
+            arrived: self.arrived.iter().filter(|arrival| arrival.sent >= then).copied().collect(),
+            lost: self.lost.iter().filter(|loss| loss.sent >= then).cloned().collect(),
+        }
+    }
+}
+
 impl History {
     /// Nothing has been sent.
     pub fn new() -> Self {

@@ -2,6 +2,7 @@
 
 pub mod estimate;
 pub mod history;
+pub mod pace;
 pub mod queue;
 pub mod repair;
 pub mod reporter;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::params::{KEY_FRAME_AFTER_DROP, MAX_QUEUED_FRAMES};
 use crate::units::{FrameNumber, Time, TrackId};
-use crate::wire::packet::{HOP_SEQUENCE_MASK, Header, Packet};
+use crate::wire::packet::{Header, Packet};
 use crate::wire::track::FrameKind;
 
 /// The packets of one frame; shared by all peers it goes to.
@@ -21,11 +21,19 @@ pub struct SendQueue {
     pictures: VecDeque<Queued>,
     /// Frames that were dropped, as far back as others may need them.
     dropped: BTreeMap<TrackId, BTreeSet<FrameNumber>>,
-    hop_sequence: u32,
     dropped_frames: u64,
     /// A track of which nothing can be sent before its next key frame.
     lacks_key: Option<TrackId>,
     key_asked: Option<Time>,
+}
+
+/// The next packet of a frame.
+#[derive(Clone, Debug)]
+pub struct Next {
+    /// All packets of the frame. Sound goes whole.
+    pub packets: Packets,
+    /// Which of them is next.
+    pub index: usize,
 }
 
 /// Which of the two lines a frame stands in.
@@ -63,12 +71,36 @@ impl SendQueue {
         }
     }
 
-    /// The next packet to send, its hop sequence set.
-    pub fn poll(&mut self, now: Time) -> Option<Packet> {
-        let mut packet = self.next_of(Class::Sound, now).or_else(|| self.next_of(Class::Picture, now))?;
-        packet.header.hop_sequence = self.hop_sequence;
-        self.hop_sequence = self.hop_sequence.wrapping_add(1) & HOP_SEQUENCE_MASK;
-        Some(packet)
+    /// The next packet of a class to send; a sound is taken whole.
+    pub fn poll(&mut self, class: Class, now: Time) -> Option<Next> {
+        loop {
+            let line = match class {
+                Class::Sound => &mut self.sound,
+                Class::Picture => &mut self.pictures,
+            };
+            let queued = line.front_mut()?;
+            let is_orphan = queued.needs_any(&self.dropped);
+            if (is_orphan || queued.deadline < now) && queued.sent == 0 {
+                let hopeless = line.pop_front();
+                let header = hopeless.as_ref().and_then(Queued::header);
+                if let Some(header) = header.filter(|header| is_orphan && header.temporal_layer == 0) {
+                    self.lacks_key = Some(header.track);
+                }
+                self.note_dropped(hopeless);
+                continue;
+            }
+            let next = Next { packets: queued.packets.clone(), index: queued.sent };
+            queued.sent = if class == Class::Sound { queued.packets.len() } else { queued.sent + 1 };
+            if queued.sent >= queued.packets.len() {
+                line.pop_front();
+            }
+            return Some(next);
+        }
+    }
+
+    /// Whether sound waits.
+    pub fn has_sound(&self) -> bool {
+        !self.sound.is_empty()
     }
 
     /// Whether nothing waits.
@@ -88,34 +120,6 @@ impl SendQueue {
     /// Frames dropped because their deadline had passed, or one they need had.
     pub fn dropped_frames(&self) -> u64 {
         self.dropped_frames
-    }
-
-    fn next_of(&mut self, class: Class, now: Time) -> Option<Packet> {
-        loop {
-            let line = match class {
-                Class::Sound => &mut self.sound,
-                Class::Picture => &mut self.pictures,
-            };
-            let queued = line.front_mut()?;
-            let is_orphan = queued.needs_any(&self.dropped);
-            if (is_orphan || queued.deadline < now) && queued.sent == 0 {
-                let hopeless = line.pop_front();
-                let header = hopeless.as_ref().and_then(Queued::header);
-                if let Some(header) = header.filter(|header| is_orphan && header.temporal_layer == 0) {
-                    self.lacks_key = Some(header.track);
-                }
-                self.note_dropped(hopeless);
-                continue;
-            }
-            let packet = queued.packets.get(queued.sent).cloned();
-            queued.sent += 1;
-            if queued.sent >= queued.packets.len() {
-                line.pop_front();
-            }
-            if packet.is_some() {
-                return packet;
-            }
-        }
     }
 
     fn note_dropped(&mut self, queued: Option<Queued>) {
@@ -164,8 +168,14 @@ mod tests {
         packetize(&frame).unwrap().into()
     }
 
+    fn next(queue: &mut SendQueue, now: Time) -> Option<(u16, u32)> {
+        let next = queue.poll(Class::Sound, now).or_else(|| queue.poll(Class::Picture, now))?;
+        let header = next.packets[next.index].header;
+        Some((header.track.0, header.frame.0))
+    }
+
     fn sent(queue: &mut SendQueue, now: Time) -> Vec<(u16, u32)> {
-        std::iter::from_fn(|| queue.poll(now)).map(|packet| (packet.header.track.0, packet.header.frame.0)).collect()
+        std::iter::from_fn(|| next(queue, now)).collect()
     }
 
     const SOON: Time = Time::from_millis(100);
@@ -175,7 +185,7 @@ mod tests {
     fn sound_overtakes_a_picture_that_is_half_sent() {
         let mut queue = SendQueue::new();
         queue.push(frame(1, 0, 3000), Class::Picture, SOON);
-        assert!(queue.poll(Time::ZERO).is_some());
+        assert!(next(&mut queue, Time::ZERO).is_some());
         queue.push(frame(2, 0, 100), Class::Sound, SOON);
         assert_eq!(sent(&mut queue, Time::ZERO), [(2, 0), (1, 0), (1, 0)]);
         assert!(queue.is_empty());
@@ -186,8 +196,8 @@ mod tests {
         let mut queue = SendQueue::new();
         queue.push(frame(1, 0, 10), Class::Picture, SOON);
         queue.push(frame(1, 0, 10), Class::Picture, SOON);
-        assert!(queue.poll(SOON).is_some());
-        assert!(queue.poll(LATE).is_none());
+        assert!(next(&mut queue, SOON).is_some());
+        assert!(next(&mut queue, LATE).is_none());
         assert_eq!(queue.dropped_frames(), 1);
     }
 
@@ -206,15 +216,15 @@ mod tests {
     fn a_receiver_that_gets_nothing_any_more_is_given_a_key_frame_now_and_then() {
         let mut queue = SendQueue::new();
         queue.push(frame(1, 1, 10), Class::Picture, SOON);
-        assert!(queue.poll(LATE).is_none());
+        assert!(queue.poll(Class::Picture, LATE).is_none());
         assert_eq!(queue.take_lacks_key(LATE), None, "nothing needs the dropped frame yet");
         for number in 2..4 {
             queue.push(frame(1, number, 10), Class::Picture, LATE);
         }
-        assert!(queue.poll(LATE).is_none());
+        assert!(queue.poll(Class::Picture, LATE).is_none());
         assert_eq!(queue.take_lacks_key(LATE), Some(TrackId(1)));
         queue.push(frame(1, 4, 10), Class::Picture, LATE);
-        assert!(queue.poll(LATE).is_none());
+        assert!(queue.poll(Class::Picture, LATE).is_none());
         let rested = LATE + KEY_FRAME_AFTER_DROP;
         assert_eq!(queue.take_lacks_key(rested - std::time::Duration::from_micros(1)), None);
         assert_eq!(queue.take_lacks_key(rested), Some(TrackId(1)));
@@ -224,8 +234,8 @@ mod tests {
     fn a_frame_that_has_begun_is_finished() {
         let mut queue = SendQueue::new();
         queue.push(frame(1, 0, 2000), Class::Picture, SOON);
-        assert!(queue.poll(SOON).is_some());
-        assert!(queue.poll(LATE).is_some());
+        assert!(next(&mut queue, SOON).is_some());
+        assert!(next(&mut queue, LATE).is_some());
     }
 
     #[test]
@@ -235,13 +245,5 @@ mod tests {
             queue.push(frame(1, number, 10), Class::Picture, SOON);
         }
         assert_eq!(queue.pictures.len(), MAX_QUEUED_FRAMES);
-    }
-
-    #[test]
-    fn packets_of_a_hop_are_counted_without_gaps() {
-        let mut queue = SendQueue::new();
-        queue.push(frame(1, 0, 3000), Class::Picture, SOON);
-        let counted: Vec<u32> = std::iter::from_fn(|| queue.poll(SOON)).map(|p| p.header.hop_sequence).collect();
-        assert_eq!(counted, [0, 1, 2]);
     }
 }

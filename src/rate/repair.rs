@@ -55,6 +55,12 @@ impl RepairPlan {
         self.share
     }
 
+    /// What repair costs pictures, as a share of their bytes: parity of a usual frame, and repetitions.
+    pub fn overhead(&self) -> f64 {
+        let usual = 5;
+        self.parity(usual) as f64 / usual as f64 + self.share
+    }
+
     /// How many of the sounds before it a sound carries.
     pub fn sound_copies(&self) -> usize {
         if self.share < REPAIR_CLEAN {

@@ -1,7 +1,7 @@
 //! What is sent besides media so that losses can be made good: parity of a picture, copies of recent sound.
 //!
 //! ```text
-//! parity:  2 | flags | track 2 | frame 4 | needs | hop sequence 3 | index 2 | data count 2 | captured 8 | length 4 | payload
+//! parity:  2 | flags | track 2 | frame 4 | needs | hop sequence 3 | index 2 | data count 2 | captured 8 | parity count | length 3 | payload
 //! bundle:  4 | hop sequence 3 | (length 2 | media packet)…
 //! ```
 //! All numbers are big-endian. A parity packet's payload is one shard of the Reed–Solomon code over its frame's packets,
@@ -29,7 +29,9 @@ pub const PARITY_HEADER_LEN: usize = HEADER_LEN + 4;
 pub struct Parity {
     /// As of the frame's packets; `index` counts parity packets, `count` the frame's own.
     pub header: Header,
-    /// The frame's length in bytes.
+    /// How many parity packets the frame has: the code depends on it.
+    pub total: u8,
+    /// The frame's length in bytes, below 2²⁴.
     pub len: u32,
     /// The shard.
     pub payload: Bytes,
@@ -48,7 +50,7 @@ impl Parity {
         bytes.put_u16(header.index);
         bytes.put_u16(header.count);
         bytes.put_u64(header.captured.as_micros());
-        bytes.put_u32(self.len);
+        bytes.put_u32(u32::from(self.total) << 24 | self.len & 0x00ff_ffff);
         bytes.put_slice(&self.payload);
         bytes.freeze()
     }
@@ -62,7 +64,7 @@ impl Parity {
             return Err(PacketError::Truncated(datagram.len()));
         };
         let [kind, flags, t0, t1, f0, f1, f2, f3, needs, h0, h1, h2, i0, i1, n0, n1, rest @ ..] = *bytes;
-        let [c0, c1, c2, c3, c4, c5, c6, c7, l0, l1, l2, l3] = rest;
+        let [c0, c1, c2, c3, c4, c5, c6, c7, total, l0, l1, l2] = rest;
         if kind != KIND_PARITY {
             return Err(PacketError::UnknownKind(kind));
         }
@@ -70,10 +72,9 @@ impl Parity {
             return Err(PacketError::UnknownFlags(flags));
         }
         let (index, count) = (u16::from_be_bytes([i0, i1]), u16::from_be_bytes([n0, n1]));
-        let len = u32::from_be_bytes([l0, l1, l2, l3]);
+        let len = u32::from_be_bytes([0, l0, l1, l2]);
         let payload = datagram.slice(PARITY_HEADER_LEN..);
-        let total = usize::from(index) + usize::from(count);
-        if count == 0 || total >= 2 * MAX_FRAME_PACKETS || usize::from(count) > MAX_FRAME_PACKETS {
+        if count == 0 || usize::from(count) > MAX_FRAME_PACKETS || index >= u16::from(total) {
             return Err(PacketError::Part { index, count });
         }
         let is_len_possible = (len as usize) <= (payload.len() * usize::from(count)).min(MAX_FRAME_LEN);
@@ -91,7 +92,7 @@ impl Parity {
             count,
             captured: CaptureTime::from_micros(u64::from_be_bytes([c0, c1, c2, c3, c4, c5, c6, c7])),
         };
-        Ok(Parity { header, len, payload })
+        Ok(Parity { header, total, len, payload })
     }
 }
 
@@ -167,15 +168,15 @@ mod tests {
 
     #[test]
     fn golden_bytes_of_parity() {
-        let parity = Parity { header: header(), len: 5, payload: Bytes::from_static(b"ab") };
-        let bytes = b"\x02\x02\x00\x02\x00\x00\x00\x09\x01\x00\x00\x07\x00\x00\x00\x03\0\0\0\0\0\0\0\x05\0\0\0\x05ab";
+        let parity = Parity { header: header(), total: 2, len: 5, payload: Bytes::from_static(b"ab") };
+        let bytes = b"\x02\x02\x00\x02\x00\x00\x00\x09\x01\x00\x00\x07\x00\x00\x00\x03\0\0\0\0\0\0\0\x05\x02\0\0\x05ab";
         assert_eq!(parity.encode(), bytes.as_slice());
         assert_eq!(Parity::decode(&Bytes::from_static(bytes)), Ok(parity));
     }
 
     #[test]
     fn a_length_that_no_shards_could_hold_is_refused() {
-        let parity = Parity { header: header(), len: 7, payload: Bytes::from_static(b"ab") };
+        let parity = Parity { header: header(), total: 2, len: 7, payload: Bytes::from_static(b"ab") };
         assert!(Parity::decode(&parity.encode()).is_err());
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use meipo::limits::Limits;
 use meipo::link::{Host, Link};
-use meipo::media::jitter::Playout;
+use meipo::media::playout::Playout;
 use meipo::media::{Frame, FrameKind, Track, TrackKind, TrackSource};
 use meipo::net::identity::Identity;
 use meipo::net::rendezvous_machine::RendezvousMachineConfig;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use meipo::media::jitter::Playout;
+use meipo::media::playout::Playout;
 use meipo::node::Event;
 use meipo::path::PathKind;
 use meipo::units::{PeerId, Time};

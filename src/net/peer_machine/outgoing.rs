@@ -11,7 +11,12 @@ use crate::wire::relay::{HEADER_LEN, Header, Kind};
 impl PeerMachine {
     /// Hands QUIC the media it has room for.
     pub(super) fn refill(&mut self, now: Time) {
-        let waiting: Vec<PeerId> = self.node.waiting_peers().collect();
+        while let Some((peer, report)) = self.node.poll_report(now) {
+            if let Some(id) = self.connection(Party::Peer(peer)) {
+                self.quic.send_datagram(id, report);
+            }
+        }
+        let waiting: Vec<PeerId> = self.node.waiting_peers(now).collect();
         for peer in waiting {
             let Some(id) = self.connection(Party::Peer(peer)) else { continue };
             for _ in 0..self.quic.datagram_room(id) {

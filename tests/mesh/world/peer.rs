@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use meipo::media::jitter::Playout;
+use meipo::media::playout::Playout;
 use meipo::net::clock::Clock;
 use meipo::net::identity::Identity;
 use meipo::net::peer_machine::{PeerMachine, Place, Request};
 use meipo::net::quic_config::{QuicConfig, QuicRole};
 use meipo::node::{Event, NodeConfig, PeerStats};
-use meipo::params::{PLAYOUT_DELAY, QUIC_IDLE};
+use meipo::params::{PLAYOUT_LEAST, PLAYOUT_MOST, QUIC_IDLE};
 use meipo::path::{PathKind, Policy, SocketIndex};
 use meipo::trust::RoomSecret;
 use meipo::units::{CaptureTime, FrameNumber, PeerId, Time, TrackId};
@@ -48,7 +48,7 @@ impl PeerConfig {
             policy: Policy::Any,
             may_tunnel: true,
             may_gamble: true,
-            playout: Playout::Live { delay: PLAYOUT_DELAY },
+            playout: Playout::Adaptive { least: PLAYOUT_LEAST, most: PLAYOUT_MOST },
             seed,
         }
     }
@@ -199,6 +199,10 @@ impl Peer {
         }
         if let (Event::KeyFrameWanted { .. }, Some(studio)) = (&event, &mut self.studio) {
             studio.want_key();
+        }
+        if let (Event::Bitrate(rate), Some(studio)) = (&event, &mut self.studio) {
+            studio.follow(*rate);
+            return;
         }
         self.events.push((now, event));
     }

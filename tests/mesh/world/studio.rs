@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use meipo::media::{Frame, FrameKind, Track, TrackKind, TrackSource};
-use meipo::units::{CaptureTime, FrameNumber, Time, TrackId};
+use meipo::units::{Bitrate, CaptureTime, FrameNumber, Time, TrackId};
 
 /// The track of pictures.
 pub(crate) const CAMERA: TrackId = TrackId(1);
@@ -20,6 +20,8 @@ pub(crate) struct Studio {
     sound: Pace,
     key_len: usize,
     delta_len: usize,
+    /// The two as long as no rate says otherwise, and the distance of pictures.
+    full: (usize, usize, Duration),
     last_key: Option<u32>,
     is_key_wanted: bool,
 }
@@ -36,12 +38,14 @@ impl Studio {
     /// 30 pictures a second at 400 kbit/s, and 50 times 20 ms of sound.
     pub(crate) fn new(now: Time) -> Self {
         let pace = |interval| Pace { interval, next: now, number: 0 };
+        let interval = Duration::from_micros(33_333);
         Studio {
             began: now,
-            picture: pace(Duration::from_micros(33_333)),
+            picture: pace(interval),
             sound: pace(Duration::from_millis(20)),
             key_len: 8000,
             delta_len: 1600,
+            full: (8000, 1600, interval),
             last_key: None,
             is_key_wanted: false,
         }
@@ -51,6 +55,7 @@ impl Studio {
     pub(crate) fn kilobits(mut self, kilobits: usize) -> Self {
         self.delta_len = kilobits * 1000 / 8 / 30;
         self.key_len = self.delta_len * 5;
+        self.full = (self.key_len, self.delta_len, self.picture.interval);
         self
     }
 
@@ -58,7 +63,22 @@ impl Studio {
     pub(crate) fn slower(mut self, times: u32) -> Self {
         self.picture.interval *= times;
         self.sound.interval *= times;
+        self.full.2 = self.picture.interval;
         self
+    }
+
+    /// From the next picture on the encoder keeps to this rate: with smaller pictures, then also with fewer.
+    pub(crate) fn follow(&mut self, rate: Bitrate) {
+        let (key_len, delta_len, interval) = self.full;
+        let times = match rate.as_bits() {
+            0..90_000 => 4,
+            90_000..180_000 => 2,
+            _ => 1,
+        };
+        self.picture.interval = interval * times;
+        let bytes = usize::try_from(rate.bytes_in(self.picture.interval)).expect("a picture");
+        self.delta_len = delta_len.min(bytes);
+        self.key_len = key_len.min(self.delta_len * 5);
     }
 
     /// Decoding must be able to start at the next picture.

@@ -1,0 +1,208 @@
+//! How well a call holds on bad networks: one rung of the ladder a test, measured as the person at the other end would.
+
+use std::time::Duration;
+
+use meipo::node::PeerStats;
+use meipo::units::{Bitrate, Time};
+
+use crate::call::{Call, millis, secs};
+use crate::world::link::Link;
+use crate::world::nat::NatKind;
+use crate::world::peer::Seen;
+use crate::world::studio::Studio;
+use crate::world::{Family, HostId, INTERNET, seeds};
+
+#[test]
+fn a_clean_way_costs_nothing() {
+    let heard = rung(&way(), secs(20));
+    assert_eq!((heard.concealed, heard.frozen), (0.0, 0.0), "{heard:?}");
+    assert!(heard.delay <= millis(40), "{heard:?}");
+}
+
+#[test]
+fn two_percent_of_loss_are_hardly_noticed() {
+    let heard = rung(&way().loss(0.02), secs(30));
+    assert!(heard.concealed <= 0.001 && heard.frozen <= 0.0, "{heard:?}");
+}
+
+#[test]
+fn ten_percent_of_loss_are_hardly_noticed() {
+    let heard = rung(&way().loss(0.1), secs(30));
+    assert!(heard.concealed <= 0.005 && heard.frozen <= 0.005, "{heard:?}");
+}
+
+#[test]
+fn twenty_percent_of_loss_are_borne() {
+    let heard = rung(&way().loss(0.2), secs(30));
+    assert!(heard.concealed <= 0.02 && heard.frozen <= 0.03, "{heard:?}");
+}
+
+#[test]
+fn bursts_of_five_packets_are_borne() {
+    let heard = rung(&way().burst_loss(0.1, 5.0), secs(30));
+    assert!(heard.concealed <= 0.02 && heard.frozen <= 0.03, "{heard:?}");
+}
+
+#[test]
+fn forty_percent_of_loss_leave_the_sound_intelligible() {
+    let heard = rung(&way().loss(0.4), secs(20));
+    assert!(heard.concealed <= 0.15, "{heard:?}");
+}
+
+#[test]
+fn a_satellite_s_round_trip_with_loss_is_borne() {
+    let far = Link::with_delay(millis(140)).loss(0.05);
+    let heard = rung(&far, secs(30));
+    assert!(heard.concealed <= 0.005, "{heard:?}");
+}
+
+#[test]
+fn jitter_and_spikes_are_smoothed_and_forgotten() {
+    let jumpy = way().jitter(millis(80)).reordering();
+    for seed in seeds(2) {
+        let mut pair = Pair::new(seed, &jumpy);
+        pair.call.world.run(secs(5));
+        let before = pair.stats();
+        for _ in 0..5 {
+            pair.call.world.run(secs(3));
+            pair.shape(&Link::with_delay(millis(315)).jitter(millis(80)).reordering());
+            pair.call.world.run(millis(60));
+            pair.shape(&jumpy);
+        }
+        let heard = pair.heard(&before, secs(15));
+        assert!(heard.concealed <= 0.01, "seed {seed}: {heard:?}");
+        for seen in [pair.call.sounds(pair.bob, pair.alice), pair.call.pictures(pair.bob, pair.alice)] {
+            assert!(seen.windows(2).all(|two| two[0].number < two[1].number), "seed {seed}: not in order");
+        }
+        pair.shape(&way());
+        pair.call.world.run(secs(10));
+        assert!(pair.stats().jitter_delay <= millis(60), "seed {seed}: {:?}", pair.stats().jitter_delay);
+    }
+}
+
+#[test]
+fn a_way_that_narrows_and_widens_again_is_followed() {
+    for seed in seeds(2) {
+        let wide = way().bottleneck(Bitrate::from_kilobits(4000), millis(250));
+        let mut pair = Pair::with(seed, &wide, 6000);
+        pair.call.world.run(secs(20));
+        let before = pair.stats();
+        pair.shape(&way().bottleneck(Bitrate::from_kilobits(300), millis(250)));
+        let narrowed = pair.call.world.now();
+        pair.call.world.run(secs(20));
+        let squeezed = pair.heard(&before, secs(20));
+        let settled = narrowed + secs(2);
+        let sounds = pair.call.sounds(pair.bob, pair.alice);
+        let slowest = sounds.iter().filter(|seen| seen.at > settled).map(age).max().unwrap();
+        assert!(slowest < millis(25 + 300), "seed {seed}: {slowest:?} {squeezed:?}");
+        assert!(squeezed.concealed <= 0.005, "seed {seed}: {squeezed:?}");
+        pair.shape(&wide);
+        pair.call.world.run(secs(8));
+        let sent = pair.received_bits(secs(5));
+        assert!(sent >= 0.85 * 4_000_000.0, "seed {seed}: {sent} bit/s");
+    }
+}
+
+#[test]
+fn a_very_narrow_way_carries_sound_and_some_pictures() {
+    let heard = rung(&way().bottleneck(Bitrate::from_kilobits(150), millis(250)), secs(30));
+    assert!(heard.concealed <= 0.001 && heard.pictures_per_second >= 5.0, "{heard:?}");
+}
+
+/// What came of alice's media at bob's.
+#[derive(Clone, Copy, Debug, Default)]
+struct Heard {
+    /// Share of the time in which sound was concealed.
+    concealed: f64,
+    /// Share of the time in which pictures stood still.
+    frozen: f64,
+    delay: Duration,
+    pictures_per_second: f64,
+}
+
+/// The worst of two runs over one way.
+fn rung(link: &Link, span: Duration) -> Heard {
+    let mut worst = Heard { pictures_per_second: 100.0, ..Heard::default() };
+    for seed in seeds(2) {
+        let mut pair = Pair::new(seed, link);
+        pair.call.world.run(secs(8));
+        let before = pair.stats();
+        pair.call.world.run(span);
+        let heard = pair.heard(&before, span);
+        println!("seed {seed}: {heard:?}");
+        worst.concealed = worst.concealed.max(heard.concealed);
+        worst.frozen = worst.frozen.max(heard.frozen);
+        worst.delay = worst.delay.max(heard.delay);
+        worst.pictures_per_second = worst.pictures_per_second.min(heard.pictures_per_second);
+    }
+    worst
+}
+
+/// Alice, behind the link in question, and bob.
+struct Pair {
+    call: Call,
+    alice: HostId,
+    bob: HostId,
+}
+
+impl Pair {
+    fn new(seed: u64, link: &Link) -> Self {
+        Pair::with(seed, link, 1000)
+    }
+
+    fn with(seed: u64, link: &Link, kilobits: usize) -> Self {
+        let mut call = Call::new(seed);
+        let [alice, bob] = ["alice", "bob"].map(|name| {
+            let config = call.config(name);
+            let network = call.world.nat(INTERNET, NatKind::port_restricted());
+            call.add(config, network, Family::V4)
+        });
+        let mut pair = Pair { call, alice, bob };
+        pair.shape(link);
+        pair.call.enter_with(alice, Studio::new(Time::ZERO).kilobits(kilobits));
+        pair.call.enter_with(bob, Studio::new(Time::ZERO).kilobits(300));
+        pair
+    }
+
+    /// Both directions of alice's access are like this.
+    fn shape(&mut self, link: &Link) {
+        self.call.world.uplink(self.alice, link.clone());
+        self.call.world.downlink(self.alice, link.clone());
+    }
+
+    /// Bob's figures of alice.
+    fn stats(&mut self) -> PeerStats {
+        let alice = self.call.id(self.alice);
+        self.call.with_peer(self.bob, |peer, now| peer.stats(now)[&alice].clone())
+    }
+
+    fn heard(&mut self, before: &PeerStats, span: Duration) -> Heard {
+        let stats = self.stats();
+        let since = Time::from_micros(self.call.world.now().since(Time::ZERO + span).as_micros() as u64);
+        let pictures = self.call.pictures(self.bob, self.alice).iter().filter(|seen| seen.at > since).count();
+        Heard {
+            concealed: (stats.concealed - before.concealed).as_secs_f64() / span.as_secs_f64(),
+            frozen: (stats.freeze_time - before.freeze_time).as_secs_f64() / span.as_secs_f64(),
+            delay: stats.jitter_delay,
+            pictures_per_second: pictures as f64 / span.as_secs_f64(),
+        }
+    }
+
+    /// Media that bob receives from alice, bits a second, over the next while.
+    fn received_bits(&mut self, span: Duration) -> f64 {
+        let before = self.call.world.delivered(self.alice, self.bob).bytes;
+        self.call.world.run(span);
+        let bytes = self.call.world.delivered(self.alice, self.bob).bytes - before;
+        bytes as f64 * 8.0 / span.as_secs_f64()
+    }
+}
+
+/// How long ago the frame was captured when it was seen; both clocks began with the world.
+fn age(seen: &Seen) -> Duration {
+    seen.at.since(Time::from_micros(seen.captured.as_micros()))
+}
+
+/// 25 ms one way: these, and bob's ten.
+fn way() -> Link {
+    Link::with_delay(millis(15))
+}
