@@ -206,6 +206,12 @@ pub const MAX_PROBES_IN_FLIGHT: usize = 128;
 /// Ways to one peer that are remembered: 8 candidates, 4 relays, and what probes from elsewhere reveal.
 pub const MAX_PATHS: usize = 24;
 
+/// Questions this close together are remembered as one.
+pub const UNANSWERED_GRAIN: Duration = Duration::from_millis(10);
+
+/// Questions without an answer that are remembered: longer than [`DEAD_AFTER`] at that grain.
+pub const MAX_UNANSWERED: usize = 128;
+
 /// Silence after which the path in use is suspected: QUIC acknowledges within 25 ms and a round trip.
 pub const SUSPECT_AFTER: Duration = Duration::from_millis(250);
 

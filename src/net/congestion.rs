@@ -17,7 +17,7 @@ use crate::rate::window::Window;
 use crate::units::Time;
 
 /// Tells a connection's congestion controller that packets take another path since a moment, and how much the pacer before
-/// it may have on the way; tells back how many of those sent since were acknowledged.
+/// it may have on the way; tells back which of those sent since are acknowledged.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PathSwitch(Arc<Told>);
 
@@ -39,9 +39,9 @@ impl PathSwitch {
         self.0.window.store(bytes, Ordering::Relaxed);
     }
 
-    /// How many packets were acknowledged that had taken the path of their time.
-    pub(super) fn acknowledged(&self) -> u64 {
-        self.0.acknowledged.load(Ordering::Relaxed)
+    /// When the newest acknowledged packet was sent, of those that took the path of now; zero before there is one.
+    pub(super) fn acknowledged(&self) -> Time {
+        Time::from_micros(self.0.acknowledged.load(Ordering::Relaxed))
     }
 
     fn get(&self) -> u64 {
@@ -52,9 +52,9 @@ impl PathSwitch {
         self.0.window.load(Ordering::Relaxed)
     }
 
-    fn count_acknowledged(&self, sent: Time) {
+    fn note_acknowledged(&self, sent: Time) {
         if sent.as_micros() >= self.get() {
-            self.0.acknowledged.fetch_add(1, Ordering::Relaxed);
+            self.0.acknowledged.fetch_max(sent.as_micros(), Ordering::Relaxed);
         }
     }
 }
@@ -107,7 +107,7 @@ impl Controller for WindowController {
 
     fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, _app_limited: bool, _rtt: &RttEstimator) {
         self.handle_time(now);
-        self.switch.count_acknowledged(self.clock.time(sent));
+        self.switch.note_acknowledged(self.clock.time(sent));
         self.window.handle_ack(self.now, self.clock.time(sent), bytes);
     }
 

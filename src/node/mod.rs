@@ -203,10 +203,10 @@ impl Node {
         }
     }
 
-    /// The peer has acknowledged something that was sent by the way in use; `rtt` is how long that takes lately.
-    pub fn handle_answered(&mut self, peer: &PeerId, rtt: Duration) {
+    /// The peer has acknowledged what was `sent` by the way in use; `rtt` is how long that takes lately.
+    pub fn handle_answered(&mut self, peer: &PeerId, sent: Time, rtt: Duration) {
         if let Some(peer) = self.peers.get_mut(peer) {
-            peer.agent.handle_answered(rtt);
+            peer.agent.handle_answered(sent, rtt);
         }
     }
 

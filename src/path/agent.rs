@@ -14,6 +14,7 @@ use std::time::Duration;
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 
+use self::doubt::Unanswered;
 use self::probing::{Path, Proof};
 use super::punch::Punch;
 use super::route::{Policy, Route, Score, SocketIndex};
@@ -72,8 +73,8 @@ pub struct Agent {
     target: Option<SocketAddr>,
     /// What addresses that have proven nothing may cost.
     unproven: Bucket,
-    /// Since when the selected path has been spoken into without an answer.
-    unanswered_since: Option<Time>,
+    /// What was said into the selected path and not answered yet.
+    unanswered: Unanswered,
     /// Round trip of what takes the selected path, as its acknowledgements tell; newer than its last probe's.
     measured: Option<Duration>,
     /// Since when the peer has spoken by other ways only.
@@ -100,7 +101,7 @@ impl Agent {
             theirs: Mapping::Unknown,
             target: None,
             unproven: Bucket::new(PROBES_UNPROVEN_PER_SECOND, PROBES_UNPROVEN, Time::ZERO),
-            unanswered_since: None,
+            unanswered: Unanswered::default(),
             measured: None,
             elsewhere_since: None,
             last_suspect_probe: Time::ZERO,
@@ -172,7 +173,7 @@ impl Agent {
         for path in self.paths.values_mut() {
             path.restart(now);
         }
-        self.unanswered_since = self.unanswered_since.or(Some(now));
+        self.unanswered.note(now);
         self.punched = None;
         self.handle_timeout(now);
     }
@@ -187,13 +188,13 @@ impl Agent {
 
     /// Something that asks for an answer was sent by the selected path.
     pub fn handle_asked(&mut self, now: Time) {
-        self.unanswered_since.get_or_insert(now);
+        self.unanswered.note(now);
     }
 
-    /// Something that was sent by the selected path was answered, whichever way the answer took: the path works.
+    /// Something that was `sent` by the selected path was answered, whichever way the answer took: the path worked then.
     /// `rtt` is how long answers take.
-    pub fn handle_answered(&mut self, rtt: Duration) {
-        self.unanswered_since = None;
+    pub fn handle_answered(&mut self, sent: Time, rtt: Duration) {
+        self.unanswered.settle(sent);
         self.measured = Some(rtt);
     }
 
@@ -333,7 +334,7 @@ impl Agent {
         path.next_probe = Some(now + PROBE_IDLE);
         path.may_return = true;
         if self.selected == Some(route) {
-            self.unanswered_since = None;
+            self.unanswered.clear();
             self.elsewhere_since = None;
         }
         self.become_source(route);
@@ -362,7 +363,7 @@ impl Agent {
         let is_better = current.is_none_or(|current| best.is_worth_leaving(current));
         if is_better && self.selected != Some(route) {
             self.selected = Some(route);
-            self.unanswered_since = None;
+            self.unanswered.clear();
             self.measured = None;
             self.elsewhere_since = None;
             self.events.push_back(AgentEvent::Selected(route));

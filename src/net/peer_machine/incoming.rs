@@ -73,7 +73,7 @@ impl PeerMachine {
         let pulse = self.quic.pulse(id);
         let before = std::mem::replace(&mut link.pulse, pulse);
         if pulse.answered > before.answered {
-            self.node.handle_answered(&peer, self.quic.rtt(id));
+            self.node.handle_answered(&peer, pulse.answered, self.quic.rtt(id));
         }
         if pulse.asked > before.asked {
             self.node.handle_asked(&peer, now);

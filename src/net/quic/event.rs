@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use quinn_proto::EcnCodepoint;
 
-use crate::units::PeerId;
+use crate::units::{PeerId, Time};
 use crate::wire::control::Close;
 
 /// One connection, as this machine numbers them; numbers are not used again.
@@ -36,13 +36,13 @@ pub enum Admission {
     Ignore,
 }
 
-/// How often a connection has spoken so that the other side must acknowledge it, and was acknowledged by the path in use.
+/// How often a connection has spoken so that the other side must acknowledge it, and what was acknowledged.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Pulse {
     /// Frames sent that ask for an acknowledgement.
     pub asked: u64,
-    /// Packets acknowledged that were sent by the path in use.
-    pub answered: u64,
+    /// When the newest acknowledged packet was sent, of those that took the path in use.
+    pub answered: Time,
 }
 
 /// What happened.

@@ -1,11 +1,40 @@
 //! When a path in use is suspected, and when it is given up.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{Agent, AgentEvent};
-use crate::params::{DEAD_AFTER, PROBE_SUSPECT, SUSPECT_AFTER};
+use crate::params::{DEAD_AFTER, MAX_UNANSWERED, PROBE_SUSPECT, SUSPECT_AFTER, UNANSWERED_GRAIN};
 use crate::path::route::Route;
 use crate::units::Time;
+
+/// When the selected path was spoken into, as far as no answer covers it. An answer says that the path worked when its
+/// question was sent, and nothing of later.
+#[derive(Debug, Default)]
+pub(super) struct Unanswered(VecDeque<Time>);
+
+impl Unanswered {
+    pub(super) fn since(&self) -> Option<Time> {
+        self.0.front().copied()
+    }
+
+    /// Something was said. What follows at once shares its fate.
+    pub(super) fn note(&mut self, now: Time) {
+        let is_apart = self.0.back().is_none_or(|last| now.since(*last) >= UNANSWERED_GRAIN);
+        if is_apart && self.0.len() < MAX_UNANSWERED {
+            self.0.push_back(now);
+        }
+    }
+
+    /// What was said until then was heard.
+    pub(super) fn settle(&mut self, sent: Time) {
+        while self.0.pop_front_if(|said| *said <= sent).is_some() {}
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
 
 impl Agent {
     /// In whole microseconds, as time has no others.
@@ -15,7 +44,7 @@ impl Agent {
     }
 
     pub(super) fn doubted_since(&self) -> Option<Time> {
-        [self.unanswered_since, self.elsewhere_since].into_iter().flatten().min()
+        [self.unanswered.since(), self.elsewhere_since].into_iter().flatten().min()
     }
 
     /// Silence makes the selected path suspect, then dead.
@@ -46,7 +75,8 @@ impl Agent {
                 path.restart(now);
             }
         }
-        self.unanswered_since = Some(now);
+        self.unanswered.clear();
+        self.unanswered.note(now);
         self.elsewhere_since = None;
         self.select();
         if had_proof && self.selected == Some(route) {

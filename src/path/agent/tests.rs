@@ -90,7 +90,7 @@ fn who_is_answered_is_not_doubted_whichever_way_the_other_side_speaks() {
         pair.left.handle_asked(pair.now);
         pair.left.handle_received(RELAY, pair.now);
         pair.exchange_for(Duration::from_millis(20));
-        pair.left.handle_answered(RTT);
+        pair.left.handle_answered(pair.now, RTT);
     }
     assert_eq!(pair.left.selected(), Some(direct(RIGHT)));
 }
@@ -120,7 +120,7 @@ fn a_direct_path_that_died_is_taken_back_when_it_answers_again() {
     pair.left.handle_asked(pair.now);
     pair.lose_direct(secs(5));
     assert_eq!(pair.left.selected(), Some(RELAY));
-    pair.left.handle_answered(RTT);
+    pair.left.handle_answered(pair.now, RTT);
     pair.exchange_for(PROBE_AGAIN);
     assert_eq!(pair.left.selected(), Some(direct(RIGHT)));
 }
