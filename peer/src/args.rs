@@ -158,8 +158,7 @@ pub struct Options {
     #[arg(long, global = true)]
     pub json: bool,
     /// End after this long
-    #[arg(long, global = true, value_name = "N", allow_negative_numbers = true,
-        value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+    #[arg(long, global = true, value_name = "N", allow_negative_numbers = true, value_parser = seconds)]
     pub seconds: Option<u64>,
     /// Log more; twice logs everything (RUST_LOG says it more exactly)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
@@ -319,6 +318,12 @@ fn switch(text: &str) -> Result<bool, &'static str> {
         "" | "0" | "no" | "false" | "off" => Ok(false),
         _ => Err("write 1, yes, true or on; or 0, no, false or off"),
     }
+}
+
+/// Reads how long a stay lasts: a year is longer than any.
+fn seconds(text: &str) -> Result<u64, &'static str> {
+    let number = text.parse().ok().filter(|number| (1..=31_536_000).contains(number));
+    number.ok_or("write whole seconds, from 1 to 31536000")
 }
 
 /// Reads `80ms`, `0.2s` or plain milliseconds.

@@ -63,6 +63,37 @@ fn a_key_that_does_not_serve_is_no_reason_for_a_new_one() {
     assert_eq!(std::fs::read_to_string(&key).unwrap(), "spoilt");
 }
 
+#[test]
+fn switches_in_the_environment_are_written_as_people_write_them() {
+    let folder = tempfile::tempdir().unwrap();
+    for (value, shown) in [("1", "no_tunnel = true"), ("yes", "no_tunnel = true"), ("off", "no_tunnel = false")] {
+        let output = run(folder.path(), &["check-config"], &[("MEIPO_NO_TUNNEL", value)]);
+        assert!(text(&output.stdout).contains(shown), "{output:?}");
+    }
+    let output = run(folder.path(), &["check-config"], &[("MEIPO_NO_TUNNEL", "maybe")]);
+    assert!(text(&output.stderr).contains("write 1, yes, true or on"), "{output:?}");
+}
+
+#[test]
+fn an_address_that_is_taken_is_named_with_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = run(folder.path(), &["--listen", &address], &[]);
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(error.contains(&address) && error.contains("--listen gives another"), "{error}");
+}
+
+#[test]
+fn a_log_filter_that_is_none_is_explained_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["--listen", "127.0.0.1:0"], &[("RUST_LOG", "a=b=c")]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stderr).lines().count(), 1);
+    assert!(text(&output.stderr).contains("RUST_LOG=debug"), "{output:?}");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_relay_alone_runs_until_it_is_told_to_stop() {
