@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use clap::CommandFactory;
 use meipo::link::Link;
+use rendezvous::args::Args;
 
 #[test]
 fn an_invitation_prints_the_link_alone() {
@@ -111,6 +113,22 @@ fn a_relay_alone_runs_until_it_is_told_to_stop() {
     Command::new("kill").arg(relay.id().to_string()).status().unwrap();
     assert!(relay.wait().unwrap().success());
     assert!(key.exists());
+}
+
+#[test]
+fn the_readme_s_configuration_works_and_its_variables_are_all() {
+    let readme = include_str!("../../README.md");
+    let (_, example) = readme.split_once("```toml\n").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rendezvous.toml");
+    std::fs::write(&file, example.split_once("```").unwrap().0).unwrap();
+    let output = run(folder.path(), &["check-config", "--config", file.to_str().unwrap()], &[]);
+    assert!(output.status.success(), "{output:?}");
+    let command = Args::command();
+    let subcommands = command.get_subcommands().flat_map(clap::Command::get_arguments);
+    for variable in command.get_arguments().chain(subcommands).filter_map(clap::Arg::get_env) {
+        assert!(readme.contains(&format!("`{}`", variable.to_str().unwrap())), "{variable:?}");
+    }
 }
 
 /// Runs the program with its data in `folder` and no environment of ours but `environment`.
