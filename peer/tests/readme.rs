@@ -1,7 +1,5 @@
 //! What the README says of events and of the environment is all there is.
 
-#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
-
 use clap::CommandFactory;
 use meipo::units::PeerId;
 use peer::args::Args;
