@@ -77,7 +77,7 @@ impl FromStr for Link {
     type Err = LinkError;
 
     fn from_str(text: &str) -> Result<Self, LinkError> {
-        let url = Url::parse(text.trim())?;
+        let url = Url::parse(text.trim()).map_err(LinkError::Url)?;
         if url.scheme() != SCHEME {
             return Err(LinkError::Scheme(url.scheme().to_owned()));
         }
@@ -87,7 +87,7 @@ impl FromStr for Link {
         if url.query().is_some() {
             return Err(LinkError::Query);
         }
-        let host = Host::parse(url.host_str().ok_or(LinkError::NoHost)?)?;
+        let host = Host::parse(url.host_str().ok_or(LinkError::NoHost)?).map_err(LinkError::Url)?;
         let room = decode_room(url.path())?;
         let (server, secret) = decode_fragment(url.fragment().ok_or(LinkError::NoFragment)?)?;
         Link::new(host, url.port().unwrap_or(DEFAULT_PORT), &room, server, secret)
@@ -100,7 +100,7 @@ impl FromStr for Link {
 pub enum LinkError {
     /// Not even a URL, or its host is none.
     #[error("this is no link ({0}); a link looks like {EXAMPLE}")]
-    Url(#[from] url::ParseError),
+    Url(url::ParseError),
     /// A URL of another kind.
     #[error("a link starts with {SCHEME}://, this one with {0}:")]
     Scheme(String),
@@ -139,10 +139,10 @@ pub enum LinkError {
     NoDot,
     /// The server's id does not decode.
     #[error("the server id between the # and the dot is wrong: {0}")]
-    Server(#[source] ParseIdError),
+    Server(ParseIdError),
     /// The room's secret does not decode.
     #[error("the room secret behind the dot is wrong: {0}")]
-    Secret(#[source] ParseIdError),
+    Secret(ParseIdError),
 }
 
 fn decode_room(path: &str) -> Result<String, LinkError> {

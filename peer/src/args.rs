@@ -137,34 +137,34 @@ pub struct Options {
     #[arg(long, global = true, value_name = "FILE", env = "MEIPO_IDENTITY")]
     pub identity: Option<PathBuf>,
     /// Send media through relays only: no address of yours reaches the other callers
-    #[arg(long, global = true, env = "MEIPO_RELAY_ONLY", conflicts_with = "direct_only")]
+    #[arg(long, global = true, env = "MEIPO_RELAY_ONLY", value_parser = switch)]
     pub relay_only: bool,
     /// Send media straight to the others or not at all
-    #[arg(long, global = true, env = "MEIPO_DIRECT_ONLY")]
+    #[arg(long, global = true, env = "MEIPO_DIRECT_ONLY", value_parser = switch)]
     pub direct_only: bool,
     /// Do not ask the router to open a port (UPnP, NAT-PMP, PCP)
-    #[arg(long, global = true, env = "MEIPO_NO_PORT_MAPPING")]
+    #[arg(long, global = true, env = "MEIPO_NO_PORT_MAPPING", value_parser = switch)]
     pub no_port_mapping: bool,
     /// Do not guess the ports of symmetric NATs
-    #[arg(long, global = true, env = "MEIPO_NO_BIRTHDAY")]
+    #[arg(long, global = true, env = "MEIPO_NO_BIRTHDAY", value_parser = switch)]
     pub no_birthday: bool,
     /// A further STUN server to be asked where it sees you; may be repeated
     #[arg(long, global = true, value_name = "HOST:PORT", env = "MEIPO_STUN", value_delimiter = ',', value_parser = host_port)]
     pub stun: Vec<String>,
     /// Do not go through TCP where UDP is blocked
-    #[arg(long, global = true, env = "MEIPO_NO_TUNNEL")]
+    #[arg(long, global = true, env = "MEIPO_NO_TUNNEL", value_parser = switch)]
     pub no_tunnel: bool,
     /// Print events as JSON, one a line
     #[arg(long, global = true)]
     pub json: bool,
     /// End after this long
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
+    #[arg(long, global = true, value_name = "N", allow_negative_numbers = true, value_parser = seconds)]
     pub seconds: Option<u64>,
     /// Log more; twice logs everything (RUST_LOG says it more exactly)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// Write log lines as JSON
-    #[arg(long, global = true, env = "MEIPO_LOG_JSON")]
+    #[arg(long, global = true, env = "MEIPO_LOG_JSON", value_parser = switch)]
     pub log_json: bool,
 }
 
@@ -231,12 +231,16 @@ impl RecordArgs {
 }
 
 impl Options {
-    /// Which ways media may take; where both are asked for, the one that hides us.
-    pub fn policy(&self) -> Policy {
+    /// Which ways media may take.
+    ///
+    /// # Errors
+    /// When relays only and no relay are both asked for.
+    pub fn policy(&self) -> anyhow::Result<Policy> {
         match (self.relay_only, self.direct_only) {
-            (true, _) => Policy::RelayOnly,
-            (false, true) => Policy::DirectOnly,
-            (false, false) => Policy::Any,
+            (true, true) => bail!(CONTRADICTION),
+            (true, false) => Ok(Policy::RelayOnly),
+            (false, true) => Ok(Policy::DirectOnly),
+            (false, false) => Ok(Policy::Any),
         }
     }
 
@@ -299,8 +303,27 @@ fn split<'a>(
 }
 
 fn parse_link(text: Option<&str>) -> anyhow::Result<Link> {
+    let text = text.filter(|text| !text.trim().is_empty());
     let text = text.context("a LINK is missing; `rendezvous invite` prints one. It may also stand in MEIPO_LINK")?;
     Ok(text.parse::<Link>()?)
+}
+
+const CONTRADICTION: &str = "relays only (--relay-only or MEIPO_RELAY_ONLY) and no relay (--direct-only or \
+     MEIPO_DIRECT_ONLY) leave no way; take one of them back";
+
+/// Reads a switch as it stands in the environment; an empty variable is one that is not set.
+fn switch(text: &str) -> Result<bool, &'static str> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "1" | "yes" | "true" | "on" => Ok(true),
+        "" | "0" | "no" | "false" | "off" => Ok(false),
+        _ => Err("write 1, yes, true or on; or 0, no, false or off"),
+    }
+}
+
+/// Reads how long a stay lasts: a year is longer than any.
+fn seconds(text: &str) -> Result<u64, &'static str> {
+    let number = text.parse().ok().filter(|number| (1..=31_536_000).contains(number));
+    number.ok_or("write whole seconds, from 1 to 31536000")
 }
 
 /// Reads `80ms`, `0.2s` or plain milliseconds.
@@ -390,8 +413,16 @@ mod tests {
 
     #[test]
     fn relays_only_and_direct_only_contradict_each_other() {
-        let error = parse(&["watch", LINK, "--relay-only", "--direct-only"]).unwrap_err();
-        assert_eq!(error.kind(), clap::error::ErrorKind::ArgumentConflict);
+        let error = parse(&["watch", LINK, "--relay-only", "--direct-only"]).unwrap().options.policy().unwrap_err();
+        assert!(error.to_string().contains("MEIPO_RELAY_ONLY"), "{error}");
+    }
+
+    #[test]
+    fn a_switch_in_the_environment_is_written_as_people_write_it() {
+        for (text, is_on) in [("1", true), ("Yes", true), ("on", true), ("0", false), ("false", false), ("", false)] {
+            assert_eq!(switch(text), Ok(is_on), "{text}");
+        }
+        assert!(switch("maybe").is_err());
     }
 
     #[test]

@@ -20,8 +20,22 @@ pub async fn run(link: &Link, asks_router: bool, is_json: bool) -> anyhow::Resul
     } else {
         print!("{}", report(&diagnosis));
     }
-    Ok(diagnosis.prospect != Prospect::None && diagnosis.identity.is_ok() | diagnosis.tunnel.is_ok())
+    Ok(prospect(&diagnosis) != Prospect::None)
 }
+
+/// Which way media would go, which is none where another server stands in the rendezvous' place.
+fn prospect(diagnosis: &Diagnosis) -> Prospect {
+    let is_proven = diagnosis.identity.is_ok() || diagnosis.tunnel.is_ok();
+    if is_proven { diagnosis.prospect } else { Prospect::None }
+}
+
+/// What a person could change.
+fn advice(diagnosis: &Diagnosis) -> Vec<&'static str> {
+    let is_stranger = diagnosis.udp && prospect(diagnosis) == Prospect::None;
+    if is_stranger { vec![STRANGER] } else { diagnosis.advice.clone() }
+}
+
+const STRANGER: &str = "this is not the rendezvous that the link names: ask for a new link, or for the right address";
 
 fn to_json(diagnosis: &Diagnosis) -> Value {
     json!({
@@ -39,8 +53,8 @@ fn to_json(diagnosis: &Diagnosis) -> Value {
         "hairpinning": diagnosis.hairpinning,
         "port_mapping": diagnosis.router,
         "ipv6": diagnosis.has_ipv6,
-        "media": diagnosis.prospect.as_str(),
-        "advice": diagnosis.advice,
+        "media": prospect(diagnosis).as_str(),
+        "advice": advice(diagnosis),
     })
 }
 
@@ -74,10 +88,10 @@ fn report(diagnosis: &Diagnosis) -> String {
         ("hairpinning", diagnosis.hairpinning.map_or("unknown".to_owned(), yes_no)),
         ("router opens ports by", router),
         ("IPv6", yes_no(diagnosis.has_ipv6)),
-        ("media would go", explain(diagnosis.prospect).to_owned()),
+        ("media would go", explain(prospect(diagnosis)).to_owned()),
     ];
     let lines = rows.iter().map(|(name, value)| format!("  {name:<22} {value}\n"));
-    let advice = diagnosis.advice.iter().map(|line| format!("→ {line}\n"));
+    let advice = advice(diagnosis).into_iter().map(|line| format!("→ {line}\n"));
     lines.chain(advice).collect()
 }
 
@@ -119,6 +133,15 @@ mod tests {
         assert!(report.contains("mapping                endpoint-independent"), "{report}");
         assert!(report.contains("NO: connection refused"), "{report}");
         assert!(report.ends_with("→ open TCP\n"), "{report}");
+    }
+
+    #[test]
+    fn a_stranger_in_the_rendezvous_place_is_no_way() {
+        let stranger = Diagnosis { identity: Err("another identity".to_owned()), ..diagnosis() };
+        assert_eq!(to_json(&stranger)["media"], "none");
+        assert!(report(&stranger).ends_with(
+            "→ this is not the rendezvous that the link names: ask for a new link, or for the right address\n"
+        ));
     }
 
     #[test]

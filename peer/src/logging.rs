@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, stderr};
 
+use anyhow::anyhow;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -20,7 +21,8 @@ pub fn start(options: &Options) -> anyhow::Result<()> {
         1 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
-    let filter = EnvFilter::builder().with_default_directive(level.into()).from_env()?;
+    let filter =
+        EnvFilter::builder().with_default_directive(level.into()).from_env().map_err(|_| anyhow!(BAD_FILTER))?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
     let started = if options.log_json {
         lines.json().flatten_event(true).try_init()
@@ -29,3 +31,6 @@ pub fn start(options: &Options) -> anyhow::Result<()> {
     };
     started.map_err(anyhow::Error::from_boxed)
 }
+
+const BAD_FILTER: &str =
+    "the variable RUST_LOG holds no log filter; write for example RUST_LOG=debug or RUST_LOG=meipo=debug";

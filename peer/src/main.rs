@@ -20,6 +20,7 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let options = &args.options;
     logging::start(options)?;
+    options.policy()?;
     let runtime = Runtime::new()?;
     let result = match &args.command {
         Command::Id => id::run(options),

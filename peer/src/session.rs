@@ -45,6 +45,10 @@ pub struct Session {
     claim: Claim,
     name: String,
     room: String,
+    /// Where the rendezvous is.
+    rendezvous: String,
+    /// Why the last attempt to get in failed, if it said so.
+    failure: Option<String>,
     names: BTreeMap<PeerId, String>,
     connected: BTreeSet<PeerId>,
     standing: Standing,
@@ -81,8 +85,13 @@ pub enum StayError {
     #[error("the rendezvous has refused us: {0}")]
     Refused(String),
     /// The time was over before anything began.
-    #[error("the room {0} could not be entered in time: its rendezvous does not answer")]
-    NeverJoined(String),
+    #[error("the room {room} could not be entered in time: {obstacle}")]
+    NeverJoined {
+        /// What people call it.
+        room: String,
+        /// What stood in the way.
+        obstacle: String,
+    },
 }
 
 impl Session {
@@ -99,8 +108,9 @@ impl Session {
     ) -> anyhow::Result<Self> {
         let name = options.name();
         let room = stay.link.room().to_owned();
+        let rendezvous = format!("{}:{}", stay.link.host(), stay.link.port());
         let mut config = EndpointConfig::new(stay.link, claim.identity.clone(), name.clone());
-        config.policy = options.policy();
+        config.policy = options.policy()?;
         config.asks_router = !options.no_port_mapping;
         config.may_gamble = !options.no_birthday;
         config.may_tunnel = !options.no_tunnel;
@@ -119,6 +129,8 @@ impl Session {
             claim,
             name: name.to_string(),
             room,
+            rendezvous,
+            failure: None,
             names: BTreeMap::new(),
             connected: BTreeSet::new(),
             standing: Standing::Entering,
@@ -147,7 +159,7 @@ impl Session {
                 _ = self.tick.tick() => return Ok(Moment::Tick),
                 () = at(patience) => {
                     self.patience = None;
-                    self.reporter.note(UNREACHABLE);
+                    self.reporter.note(&format!("{}; trying on", self.obstacle()));
                 }
             }
         }
@@ -200,7 +212,20 @@ impl Session {
     }
 
     fn time_is_over(&self) -> Result<Moment, StayError> {
-        if self.has_joined() { Ok(Moment::Over) } else { Err(StayError::NeverJoined(self.room.clone())) }
+        if self.has_joined() {
+            return Ok(Moment::Over);
+        }
+        Err(StayError::NeverJoined { room: self.room.clone(), obstacle: self.obstacle() })
+    }
+
+    /// What keeps us out, and what a person could look at.
+    fn obstacle(&self) -> String {
+        let failure = self.failure.as_deref().unwrap_or("no answer");
+        format!(
+            "the rendezvous at {} does not let us in: {failure} (is it running, is its port open in UDP and TCP, is the \
+             link the newest? `peer doctor LINK` finds out)",
+            self.rendezvous
+        )
     }
 
     /// Tells an event, and remembers what later ones refer to.
@@ -256,7 +281,10 @@ impl Session {
     fn handle_lost(&mut self, reason: &str, is_final: bool) -> Result<(), StayError> {
         match self.standing {
             Standing::Entering if is_final => return Err(StayError::Refused(reason.to_owned())),
-            Standing::Entering => tracing::debug!(reason, "no answer from the rendezvous"),
+            Standing::Entering => {
+                tracing::debug!(reason, "the rendezvous does not let us in");
+                self.failure = Some(reason.to_owned());
+            }
             Standing::Lost if !is_final => {}
             Standing::Inside | Standing::Lost => {
                 self.standing = Standing::Lost;
@@ -277,9 +305,6 @@ impl Session {
         })
     }
 }
-
-const UNREACHABLE: &str =
-    "the rendezvous does not answer; trying on (is it running, and is its port open in UDP and TCP?)";
 
 async fn at(deadline: Option<Instant>) {
     match deadline {

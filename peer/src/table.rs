@@ -11,7 +11,7 @@ use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers
 use ratatui::layout::{Constraint, Layout};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span, Text};
-use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row as TableRow, Table, Wrap};
+use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row as TableRow, Table};
 
 use crate::board::{Board, Rendezvous, Row};
 use crate::output::Message;
@@ -63,21 +63,33 @@ fn read_keys(stop: &Stop) -> io::Result<()> {
 
 fn draw(frame: &mut Frame<'_>, board: &Board) {
     let rows = u16::try_from(board.rows.len().max(1)).unwrap_or(u16::MAX).saturating_add(3);
-    let invitation = if board.invitation.is_empty() { 0 } else { 4 };
+    let invite_lines = lines_of(&board.invitation, frame.area().width);
+    let invitation =
+        if invite_lines.is_empty() { 0 } else { u16::try_from(invite_lines.len() + 2).unwrap_or(u16::MAX) };
     let parts = [Constraint::Length(3), Constraint::Length(rows), Constraint::Length(invitation), Constraint::Min(0)];
     let [head, peers, invite, log] = Layout::vertical(parts).areas(frame.area());
     frame.render_widget(self::head(board), head);
-    frame.render_widget(table(board), peers);
+    frame.render_widget(table(board, peers.width), peers);
     if invitation > 0 {
-        let command = format!("peer watch '{}'", board.invitation);
-        let block = Block::new().borders(Borders::ALL).title(" join from another terminal ").border_style(DIM);
-        frame.render_widget(Paragraph::new(command).wrap(Wrap { trim: false }).block(block), invite);
+        // Nothing stands beside it: a link that is marked and copied over several lines is still a link.
+        let rules = Borders::TOP | Borders::BOTTOM;
+        let block = Block::new().borders(rules).title(" join from another terminal ").border_style(DIM);
+        frame.render_widget(Paragraph::new(Text::from(invite_lines)).block(block), invite);
     }
     let visible = usize::from(log.height.saturating_sub(2));
     let hidden = board.log.len().saturating_sub(visible);
     let lines: Vec<Line<'_>> = board.log.iter().skip(hidden).map(|line| Line::raw(line.as_str())).collect();
     let block = Block::new().borders(Borders::ALL).title(" what happens ").border_style(DIM);
     frame.render_widget(Paragraph::new(Text::from(lines)).block(block), log);
+}
+
+/// The command that accepts an invitation, broken where the screen ends and nowhere else.
+fn lines_of(invitation: &str, width: u16) -> Vec<Line<'static>> {
+    if invitation.is_empty() {
+        return Vec::new();
+    }
+    let command: Vec<char> = format!("peer watch '{invitation}'").chars().collect();
+    command.chunks(usize::from(width.max(1))).map(|line| Line::raw(line.iter().collect::<String>())).collect()
 }
 
 fn head(board: &Board) -> Paragraph<'_> {
@@ -96,36 +108,50 @@ fn head(board: &Board) -> Paragraph<'_> {
     Paragraph::new(Line::from(line)).block(block.border_style(DIM))
 }
 
-fn table(board: &Board) -> Table<'_> {
+/// One column of the table, beside the names.
+struct Column {
+    head: &'static str,
+    width: u16,
+    /// Where there is no room for all, those with the highest number are left out first.
+    rank: u8,
+}
+
+const COLUMNS: [Column; 10] = [
+    Column { head: "path", width: 12, rank: 0 },
+    Column { head: "rtt ms", width: 6, rank: 5 },
+    Column { head: "in kbit/s", width: 9, rank: 2 },
+    Column { head: "out kbit/s", width: 10, rank: 6 },
+    Column { head: "loss %", width: 6, rank: 3 },
+    Column { head: "frames", width: 7, rank: 8 },
+    Column { head: "a second", width: 8, rank: 9 },
+    Column { head: "lost", width: 4, rank: 4 },
+    Column { head: "freezes", width: 7, rank: 7 },
+    Column { head: "latency ms", width: 10, rank: 1 },
+];
+
+/// Room for two short names and an arrow.
+const NAMES_WIDTH: u16 = 13;
+
+/// Which columns fit into a table of this width, frame and gaps included.
+fn fitting(width: u16) -> [bool; COLUMNS.len()] {
+    let mut room = width.saturating_sub(2 + NAMES_WIDTH);
+    let mut fits = [false; COLUMNS.len()];
+    let mut ranked: Vec<_> = COLUMNS.iter().zip(&mut fits).collect();
+    ranked.sort_by_key(|(column, _)| column.rank);
+    for (column, fits) in ranked {
+        let Some(left) = room.checked_sub(column.width + 1) else { break };
+        (room, *fits) = (left, true);
+    }
+    fits
+}
+
+fn table(board: &Board, width: u16) -> Table<'_> {
     let is_demo = board.rows.keys().any(|(at, _)| at.is_some());
-    let who = if is_demo { "who ← whom" } else { "who" };
-    let heads = [
-        who,
-        "path",
-        "rtt ms",
-        "in kbit/s",
-        "out kbit/s",
-        "loss %",
-        "frames",
-        "a second",
-        "lost",
-        "freezes",
-        "latency ms",
-    ];
-    let rows = sorted(board).into_iter().map(|((at, _), row)| row_of(at.as_deref(), row));
-    let widths = [
-        Constraint::Fill(2),
-        Constraint::Length(11),
-        Constraint::Length(7),
-        Constraint::Length(9),
-        Constraint::Length(10),
-        Constraint::Length(6),
-        Constraint::Length(8),
-        Constraint::Length(8),
-        Constraint::Length(6),
-        Constraint::Length(7),
-        Constraint::Length(10),
-    ];
+    let fits = fitting(width);
+    let shown = || COLUMNS.iter().zip(fits).filter(|(_, fits)| *fits).map(|(column, _)| column);
+    let heads = std::iter::once(if is_demo { "who ← whom" } else { "who" }).chain(shown().map(|column| column.head));
+    let widths = std::iter::once(Constraint::Fill(1)).chain(shown().map(|column| Constraint::Length(column.width)));
+    let rows = sorted(board).into_iter().map(|((at, _), row)| row_of(at.as_deref(), row, fits));
     let head = TableRow::new(heads.map(Cell::from)).style(Style::new().add_modifier(Modifier::BOLD));
     Table::new(rows, widths).header(head).block(Block::new().borders(Borders::ALL).border_style(DIM))
 }
@@ -137,7 +163,7 @@ fn sorted(board: &Board) -> Vec<(&(Option<String>, PeerId), &Row)> {
     rows
 }
 
-fn row_of<'a>(at: Option<&str>, row: &'a Row) -> TableRow<'a> {
+fn row_of<'a>(at: Option<&str>, row: &'a Row, fits: [bool; COLUMNS.len()]) -> TableRow<'a> {
     let stats = &row.stats;
     let who = at.map_or(stats.name.clone(), |at| format!("{at} ← {}", stats.name));
     let colour = match stats.path {
@@ -152,8 +178,7 @@ fn row_of<'a>(at: Option<&str>, row: &'a Row) -> TableRow<'a> {
     };
     let number = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.1}"));
     let warn = |is_bad: bool| if is_bad { Style::new().fg(Color::Red) } else { Style::new() };
-    TableRow::new([
-        Cell::from(who),
+    let cells = [
         Cell::from(path).style(colour),
         Cell::from(number(stats.rtt_ms)),
         Cell::from(stats.received_kbps.to_string()),
@@ -164,7 +189,9 @@ fn row_of<'a>(at: Option<&str>, row: &'a Row) -> TableRow<'a> {
         Cell::from(stats.frames_lost.to_string()).style(warn(stats.frames_lost > 0)),
         Cell::from(stats.freezes.to_string()).style(warn(stats.freezes > 0)),
         Cell::from(number(stats.latency_ms)),
-    ])
+    ];
+    let shown = cells.into_iter().zip(fits).filter(|(_, fits)| *fits).map(|(cell, _)| cell);
+    TableRow::new(std::iter::once(Cell::from(who)).chain(shown))
 }
 
 const DIM: Style = Style::new().fg(Color::DarkGray);
@@ -185,6 +212,26 @@ mod tests {
     }
 
     #[test]
+    fn a_narrow_terminal_shows_whole_names_and_fewer_columns() {
+        let ordinary = screen(80, 24);
+        for word in ["alice", "direct v6", "loss %", "latency ms"] {
+            assert!(ordinary.contains(word), "{word}: {ordinary}");
+        }
+        assert!(!ordinary.contains("freezes"), "{ordinary}");
+        assert!(screen(120, 24).contains("freezes"));
+    }
+
+    #[test]
+    fn an_invitation_is_shown_to_its_last_character() {
+        let link = format!("meipo://127.0.0.1:1935/demo#{}.{}", "a".repeat(52), "b".repeat(26));
+        for width in [1, 40, 80, 100, 120] {
+            let text: String = lines_of(&link, width).iter().map(ToString::to_string).collect();
+            assert_eq!(text, format!("peer watch '{link}'"));
+        }
+        assert!(lines_of("", 80).is_empty());
+    }
+
+    #[test]
     fn no_terminal_is_too_small() {
         for (width, height) in [(1, 1), (10, 3), (40, 8), (300, 2)] {
             screen(width, height);
@@ -198,6 +245,7 @@ mod tests {
         board.take(Told { report: Report::PeerJoined(joined), at: None });
         let stats = Stats { peer: Some(peer), name: "alice".into(), path: Some("direct"), ..Stats::default() };
         board.take(Told { report: Report::Stats(stats), at: None });
+        board.rows.values_mut().for_each(|row| row.address_family = Some("ipv6"));
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         terminal.draw(|frame| draw(frame, &board)).unwrap();
         terminal.backend().to_string()

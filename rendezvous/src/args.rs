@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::Context;
-use clap::builder::BoolishValueParser;
 use clap::{Parser, Subcommand};
 
 use crate::address::HostPort;
@@ -50,7 +49,7 @@ pub enum Command {
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Options {
     /// UDP and TCP address to listen on [default: port 1935 of all addresses]
-    #[arg(long, global = true, value_name = "ADDR:PORT", env = "MEIPO_LISTEN")]
+    #[arg(long, global = true, value_name = "ADDR:PORT", env = "MEIPO_LISTEN", value_parser = socket_address)]
     pub listen: Option<SocketAddr>,
     /// Where others reach this machine; stands in the links [default: a guess]
     #[arg(long, global = true, value_name = "HOST:PORT", env = "MEIPO_PUBLIC_ADDR")]
@@ -62,18 +61,18 @@ pub struct Options {
     #[arg(long, global = true, value_name = "FILE", env = "MEIPO_CONFIG")]
     pub config: Option<PathBuf>,
     /// Write log lines as JSON
-    #[arg(long, global = true, value_name = "BOOL", env = "MEIPO_LOG_JSON", value_parser = BoolishValueParser::new(),
+    #[arg(long, global = true, value_name = "BOOL", env = "MEIPO_LOG_JSON", value_parser = switch,
         num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     pub log_json: Option<bool>,
     /// Serve /healthz, /readyz and Prometheus /metrics here, such as 127.0.0.1:9464 [default: nowhere]
-    #[arg(long, global = true, value_name = "ADDR:PORT", env = "MEIPO_METRICS_LISTEN")]
+    #[arg(long, global = true, value_name = "ADDR:PORT", env = "MEIPO_METRICS_LISTEN", value_parser = socket_address)]
     pub metrics_listen: Option<SocketAddr>,
     /// Offer no tunnel over TCP
-    #[arg(long, global = true, value_name = "BOOL", env = "MEIPO_NO_TUNNEL", value_parser = BoolishValueParser::new(),
+    #[arg(long, global = true, value_name = "BOOL", env = "MEIPO_NO_TUNNEL", value_parser = switch,
         num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     pub no_tunnel: Option<bool>,
     /// Second address of this machine, for peers that examine their NAT (RFC 5780)
-    #[arg(long, global = true, value_name = "ADDR:PORT", env = "MEIPO_STUN_ALTERNATE")]
+    #[arg(long, global = true, value_name = "ADDR:PORT", env = "MEIPO_STUN_ALTERNATE", value_parser = socket_address)]
     pub stun_alternate: Option<SocketAddr>,
     /// A relay on another machine, and the file with its key; may be repeated
     #[arg(long, global = true, value_name = "HOST:PORT=FILE", env = "MEIPO_RELAY", value_delimiter = ',')]
@@ -123,6 +122,19 @@ impl FromStr for LimitOption {
     }
 }
 
+/// Reads a switch as people write it.
+fn switch(text: &str) -> Result<bool, &'static str> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "1" | "yes" | "true" | "on" => Ok(true),
+        "0" | "no" | "false" | "off" => Ok(false),
+        _ => Err("write 1, yes, true or on; or 0, no, false or off"),
+    }
+}
+
+fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "write ADDR:PORT, such as 0.0.0.0:1935, or [::]:1935 for IPv6 as well")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,6 +182,7 @@ mod tests {
             (["--relay", "a.example"], "HOST:PORT=FILE"),
             (["--limit", "rooms=many"], "no whole number"),
             (["--public-addr", "a:b"], "no port"),
+            (["--listen", ":1935"], "[::]:1935"),
         ];
         for (line, expected) in cases {
             let error = Args::try_parse_from([&["rendezvous"][..], &line].concat()).unwrap_err().to_string();

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, stderr};
 
+use anyhow::anyhow;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -10,7 +11,10 @@ use tracing_subscriber::filter::LevelFilter;
 /// # Errors
 /// When `RUST_LOG` holds no filter, or something logs already.
 pub fn start(is_json: bool) -> anyhow::Result<()> {
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env()?;
+    let filter = EnvFilter::builder()
+        .with_default_directive(LevelFilter::INFO.into())
+        .from_env()
+        .map_err(|_| anyhow!(BAD_FILTER))?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
     let started = if is_json {
         lines.json().flatten_event(true).try_init()
@@ -19,3 +23,6 @@ pub fn start(is_json: bool) -> anyhow::Result<()> {
     };
     started.map_err(anyhow::Error::from_boxed)
 }
+
+const BAD_FILTER: &str =
+    "the variable RUST_LOG holds no log filter; write for example RUST_LOG=debug or RUST_LOG=meipo=debug";

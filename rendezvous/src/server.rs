@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use meipo::net::identity::Identity;
 use meipo::net::rendezvous_machine::{RendezvousMachineConfig, RendezvousStats};
 use meipo::net::server::{Listen, Server};
@@ -27,11 +27,13 @@ pub async fn run(config: Config, is_json: bool) -> anyhow::Result<()> {
     let stop = stops().context("cannot listen for signals")?;
     let machine = machine_config(&config, identity.clone()).await?;
     let listen = Listen { main: config.listen, alternate: config.stun_alternate, tunnels: !config.no_tunnel };
-    let server = Server::bind(listen, machine).await?;
+    let server = Server::bind(listen, machine).await.map_err(|error| anyhow!("{error}; {OTHER_ADDRESS}"))?;
     let address = server.local_address().context("the system does not say where we listen")?;
     let is_draining = Arc::new(AtomicBool::new(false));
     if let Some(at) = config.metrics_listen {
-        let listener = TcpListener::bind(at).await.with_context(|| format!("cannot listen on TCP {at}"))?;
+        let listener = TcpListener::bind(at)
+            .await
+            .with_context(|| format!("cannot serve metrics on TCP {at} (--metrics-listen)"))?;
         let (stats, is_draining) = (server.stats(), is_draining.clone());
         let source = move || snapshot(&stats.borrow(), !is_draining.load(Ordering::Relaxed));
         tokio::spawn(serve(listener, Arc::new(source)));
@@ -42,6 +44,8 @@ pub async fn run(config: Config, is_json: bool) -> anyhow::Result<()> {
     tracing::info!("the rendezvous has ended");
     Ok(())
 }
+
+const OTHER_ADDRESS: &str = "is it one of this machine's, and is no other rendezvous running? --listen gives another";
 
 /// Tells the person where the rendezvous is and how to invite somebody; a program gets one line of JSON.
 fn greet(config: &Config, address: SocketAddr, identity: &Identity, is_json: bool) {

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use clap::CommandFactory;
 use meipo::link::Link;
+use rendezvous::args::Args;
 
 #[test]
 fn an_invitation_prints_the_link_alone() {
@@ -63,6 +65,37 @@ fn a_key_that_does_not_serve_is_no_reason_for_a_new_one() {
     assert_eq!(std::fs::read_to_string(&key).unwrap(), "spoilt");
 }
 
+#[test]
+fn switches_in_the_environment_are_written_as_people_write_them() {
+    let folder = tempfile::tempdir().unwrap();
+    for (value, shown) in [("1", "no_tunnel = true"), ("yes", "no_tunnel = true"), ("off", "no_tunnel = false")] {
+        let output = run(folder.path(), &["check-config"], &[("MEIPO_NO_TUNNEL", value)]);
+        assert!(text(&output.stdout).contains(shown), "{output:?}");
+    }
+    let output = run(folder.path(), &["check-config"], &[("MEIPO_NO_TUNNEL", "maybe")]);
+    assert!(text(&output.stderr).contains("write 1, yes, true or on"), "{output:?}");
+}
+
+#[test]
+fn an_address_that_is_taken_is_named_with_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = run(folder.path(), &["--listen", &address], &[]);
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(error.contains(&address) && error.contains("--listen gives another"), "{error}");
+}
+
+#[test]
+fn a_log_filter_that_is_none_is_explained_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["--listen", "127.0.0.1:0"], &[("RUST_LOG", "a=b=c")]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stderr).lines().count(), 1);
+    assert!(text(&output.stderr).contains("RUST_LOG=debug"), "{output:?}");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_relay_alone_runs_until_it_is_told_to_stop() {
@@ -80,6 +113,22 @@ fn a_relay_alone_runs_until_it_is_told_to_stop() {
     Command::new("kill").arg(relay.id().to_string()).status().unwrap();
     assert!(relay.wait().unwrap().success());
     assert!(key.exists());
+}
+
+#[test]
+fn the_readme_s_configuration_works_and_its_variables_are_all() {
+    let readme = include_str!("../../README.md");
+    let (_, example) = readme.split_once("```toml\n").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rendezvous.toml");
+    std::fs::write(&file, example.split_once("```").unwrap().0).unwrap();
+    let output = run(folder.path(), &["check-config", "--config", file.to_str().unwrap()], &[]);
+    assert!(output.status.success(), "{output:?}");
+    let command = Args::command();
+    let subcommands = command.get_subcommands().flat_map(clap::Command::get_arguments);
+    for variable in command.get_arguments().chain(subcommands).filter_map(clap::Arg::get_env) {
+        assert!(readme.contains(&format!("`{}`", variable.to_str().unwrap())), "{variable:?}");
+    }
 }
 
 /// Runs the program with its data in `folder` and no environment of ours but `environment`.

@@ -46,7 +46,7 @@ fn create(path: &Path, text: String) -> Result<String, SecretFileError> {
     match write(path, &text) {
         Ok(()) => Ok(text),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read(path),
-        Err(source) => Err(SecretFileError::Create { path: path.to_owned(), source }),
+        Err(error) => Err(SecretFileError::Create { path: path.to_owned(), error }),
     }
 }
 
@@ -61,12 +61,12 @@ pub enum SecretFileError {
     #[error("the key file {} is no file; name another", .0.display())]
     NotAFile(PathBuf),
     /// It is there but cannot be read.
-    #[error("cannot read the key file {}: {source}; give it to the user this runs as, or name another file", .path.display())]
+    #[error("cannot read the key file {}: {error}; give it to the user this runs as, or name another file", .path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// What the system says.
-        source: io::Error,
+        error: io::Error,
     },
     /// Others may read or write it.
     #[error("the key file {} is open to others (mode {mode:04o}); run: chmod 600 '{}'", .path.display(), .path.display())]
@@ -77,17 +77,17 @@ pub enum SecretFileError {
         mode: u32,
     },
     /// It cannot be made.
-    #[error("cannot make the key file {}: {source}", .path.display())]
+    #[error("cannot make the key file {}: {error}; name another place, or make its folder writable", .path.display())]
     Create {
         /// The file.
         path: PathBuf,
         /// What the system says.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
-fn unreadable(path: &Path, source: io::Error) -> SecretFileError {
-    SecretFileError::Unreadable { path: path.to_owned(), source }
+fn unreadable(path: &Path, error: io::Error) -> SecretFileError {
+    SecretFileError::Unreadable { path: path.to_owned(), error }
 }
 
 #[cfg(unix)]

@@ -44,7 +44,8 @@ impl fmt::Display for ContainerError {
 
 impl std::error::Error for ContainerError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.problem)
+        // The problem itself stands in our own text.
+        self.problem.source()
     }
 }
 
@@ -58,11 +59,14 @@ fn in_file(file: &str) -> impl Fn(Problem) -> ContainerError {
 #[non_exhaustive]
 pub enum Problem {
     /// The system could not read or write; a full disk among others.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] io::Error),
     /// Neither Matroska nor MP4.
-    #[error("neither Matroska, WebM nor MP4: it begins with {0:02x?}")]
+    #[error("neither Matroska, WebM nor MP4: it begins with {0:02x?}; {CONVERT}")]
     UnknownFormat(Vec<u8>),
+    /// Nothing at all.
+    #[error("is empty")]
+    Empty,
     /// MP4 where seeking is not possible.
     #[error("MP4 cannot be read as it comes in; pipe Matroska instead, for example with `ffmpeg -i … -f matroska -`")]
     Mp4Stream,
@@ -70,7 +74,7 @@ pub enum Problem {
     #[error("ends at byte {0}, before any track is described")]
     NoTracks(u64),
     /// No track can be published.
-    #[error("no track in it can be used: {0}")]
+    #[error("no track in it can be used: {0}; {CONVERT}")]
     NothingUsable(String),
     /// Bytes that are not what the format asks for at this place.
     #[error("at byte {offset}: {what}")]
@@ -105,6 +109,10 @@ pub enum Problem {
     #[error("{0} cannot be recorded; H.264, VP8, VP9, AV1 and Opus can")]
     CannotRecord(String),
 }
+
+/// How anything becomes a file that is read.
+const CONVERT: &str =
+    "`ffmpeg -i FILE -c:v libx264 -profile:v baseline -c:a libopus clip.mkv` makes a file that can be used";
 
 /// Bytes that are not what the format asks for at `offset`.
 fn malformed(offset: u64, what: impl Into<String>) -> Problem {

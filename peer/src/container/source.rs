@@ -149,6 +149,7 @@ impl Format {
         match magic {
             [0x1a, 0x45, 0xdf, 0xa3, ..] => Ok(Format::Matroska),
             [_, _, _, _, kind @ ..] if MP4_FIRST_BOXES.contains(&kind) => Ok(Format::Mp4),
+            [] => Err(Problem::Empty),
             _ => Err(Problem::UnknownFormat(magic.to_vec())),
         }
     }

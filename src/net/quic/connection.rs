@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
-use quinn_proto::{ConnectionError, ConnectionHandle, Dir, Event, StreamEvent, StreamId};
+use quinn_proto::{ConnectionError, ConnectionHandle, Dir, Event, StreamEvent, StreamId, TransportErrorCode};
 
 use super::event::{QuicEvent, QuicId};
 use crate::net::congestion::PathSwitch;
@@ -109,6 +109,9 @@ impl Connection {
     }
 }
 
+/// The alert of a side that does not know the other's certificate (RFC 8446 §6.2).
+const ACCESS_DENIED: u8 = 49;
+
 /// Why a connection ended, for the machine and for the person.
 fn explain(error: &ConnectionError) -> (Option<Close>, String) {
     match error {
@@ -120,6 +123,9 @@ fn explain(error: &ConnectionError) -> (Option<Close>, String) {
         ConnectionError::TimedOut => (None, "no answer".to_owned()),
         ConnectionError::Reset => (None, "the other side has started anew".to_owned()),
         ConnectionError::ConnectionClosed(close) => (None, format!("refused by the other side: {close}")),
+        ConnectionError::TransportError(error) if error.code == TransportErrorCode::crypto(ACCESS_DENIED) => {
+            (None, "it has another identity than expected".to_owned())
+        }
         ConnectionError::VersionMismatch
         | ConnectionError::TransportError(_)
         | ConnectionError::LocallyClosed

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, Stream, StreamExt};
+use rustls::CertificateError;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -93,6 +94,9 @@ pub enum TunnelError {
     /// Our own TLS configuration is refused.
     #[error("TLS cannot be configured: {0}")]
     Tls(#[from] rustls::Error),
+    /// There is a server, but another one.
+    #[error("the server at this address has another identity than expected")]
+    Stranger,
     /// There is a TLS server, but no tunnel behind it.
     #[error("the server at this address has no tunnel: {0}")]
     Refused(Box<tungstenite::Error>),
@@ -108,12 +112,19 @@ async fn open(
     let tcp = TcpStream::connect(address).await?;
     tune(&tcp)?;
     let config = Arc::new(tunnel_client_config(server)?);
-    let tls = TlsConnector::from(config).connect(server_name(), tcp).await?;
+    let tls = TlsConnector::from(config).connect(server_name(), tcp).await.map_err(refusal)?;
     let url = format!("wss://{address}{TUNNEL_PATH}");
     let (socket, _) = client_async_with_config(url, tls, Some(config_of_messages()))
         .await
         .map_err(|error| TunnelError::Refused(Box::new(error)))?;
     Ok(socket)
+}
+
+/// Why TLS has refused: a server that is not the expected one is told apart from what the system says.
+fn refusal(error: io::Error) -> TunnelError {
+    let stranger = rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    if cause == Some(&stranger) { TunnelError::Stranger } else { error.into() }
 }
 
 /// Datagrams leave at once, and the kernel keeps few that could not be dropped any more.

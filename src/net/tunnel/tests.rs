@@ -50,7 +50,7 @@ async fn another_server_is_refused() {
     let server = Server::start(TunnelLimits::default()).await;
     let stranger = Identity::generate().unwrap().id();
     let error = Tunnel::connect(server.address, stranger).await.unwrap_err();
-    assert!(matches!(error, TunnelError::Connect(_)), "{error}");
+    assert!(matches!(error, TunnelError::Stranger), "{error}");
 }
 
 #[tokio::test]
