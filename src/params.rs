@@ -26,6 +26,9 @@ pub const ALPN: &[u8] = b"meipo/1";
 /// Longest control message in bytes. An introduction with every list full has about 1 KiB.
 pub const MAX_MESSAGE_LEN: usize = 16 * 1024;
 
+/// Most that programs say to each other at once, in bytes: a control message with room for its frame.
+pub const MAX_SAID_LEN: usize = 12 * 1024;
+
 /// Longest name in bytes: room for 21 Chinese characters.
 pub const MAX_NAME_LEN: usize = 64;
 
@@ -72,13 +75,13 @@ pub const PLAYOUT_MOST: Duration = Duration::from_millis(500);
 pub const PLAYOUT_PICTURE_MOST: Duration = Duration::from_millis(250);
 
 /// Frames of which span say what the way asks for.
-pub const PLAYOUT_MEMORY: Duration = Duration::from_secs(10);
+pub const PLAYOUT_MEMORY: Duration = Duration::from_secs(7);
 
 /// Percent of these frames the delay does not shrink below.
-pub const PLAYOUT_COVERED: usize = 98;
+pub const PLAYOUT_COVERED: usize = 99;
 
 /// How much the delay shrinks in a second when it is nearly what the way asks for: unheard by any ear.
-pub const PLAYOUT_SHRINK: Duration = Duration::from_millis(3);
+pub const PLAYOUT_SHRINK: Duration = Duration::from_millis(5);
 
 /// The delay shrinks in a second also by one in so many parts of its excess: back within ten seconds from any spike.
 pub const PLAYOUT_SHRINK_SHARE: i64 = 4;
@@ -90,8 +93,8 @@ pub const PLAYOUT_REVIEW: Duration = Duration::from_millis(100);
 pub const PLAYOUT_SETTLE: Duration = Duration::from_millis(2000);
 
 /// How long a missing picture is awaited beyond its time when those after it are of no use without it: a repetition takes
-/// less than a new key frame, and nobody sees so short a pause ([`FREEZE_MARGIN`]).
-pub const PLAYOUT_GRACE: Duration = Duration::from_millis(140);
+/// less than a new key frame, though it may be lost itself once or twice.
+pub const PLAYOUT_GRACE: Duration = Duration::from_millis(300);
 
 /// How long all frames must be later than [`PLAYOUT_REBASE`] before time is counted anew while they flow.
 pub const PLAYOUT_REBASE_AFTER: Duration = Duration::from_millis(300);
@@ -324,6 +327,13 @@ pub const MAX_UDP_PAYLOAD: u16 = 1452 - 8;
 /// Packets by which others may overtake one before it counts as lost: a change of path reorders more than QUIC's 3 allow.
 pub const PACKET_THRESHOLD: u32 = 10;
 
+/// Packets of a peer that may go without an acknowledgement (draft-ietf-quic-ack-frequency): our own reports tell what
+/// arrives, and at one for every other packet acknowledgements of nine megabits fill a way back of 200 kbit/s.
+pub const ACK_THRESHOLD: u32 = 60;
+
+/// How long an acknowledgement may wait: as long as the longest of our reports; the library allows a round trip at most.
+pub const ACK_DELAY: Duration = Duration::from_millis(100);
+
 /// Datagrams handed to QUIC at a time: enough for one call to the kernel, little enough that what waits inside QUIC, behind
 /// the queue with its deadlines, is no queue of its own.
 pub const QUIC_DATAGRAM_BATCH: usize = 4;
@@ -369,6 +379,36 @@ pub const SWITCH_BOOST: u64 = 64 * 1024;
 /// How long the extra bytes are allowed.
 pub const SWITCH_BOOST_TIME: Duration = Duration::from_millis(500);
 
+// ── Bulk ───────────────────────────────────────────────────────────────────────────────────────────
+
+/// Bytes of bulk to one peer that may wait or be on their way: 20 Mbit/s at 400 ms, and no more than a receiver's program
+/// may leave untaken (see [`MAX_UNTAKEN`]).
+pub const BULK_WINDOW: usize = 1024 * 1024;
+
+/// Rate of bulk beside the fullest of media: enough to see when the way is free again.
+pub const BULK_LEAST: Bitrate = Bitrate::from_kilobits(16);
+
+/// Part of the estimate that bulk and media take together: a queue shows later.
+pub const BULK_SHARE: f64 = 0.9;
+
+/// How much faster bulk goes after a second without a queue.
+pub const BULK_GROWTH: f64 = 4.0;
+
+/// The same near the rate at which a queue was last seen.
+pub const BULK_GROWTH_NEAR: f64 = 1.04;
+
+/// How long that rate is remembered: the way may carry more by then.
+pub const BULK_MEMORY: Duration = Duration::from_secs(20);
+
+/// How long bulk may go at once: what the clock of a busy machine misses.
+pub const BULK_BURST: Duration = Duration::from_millis(5);
+
+/// Span of the average that says how much media takes: a few pictures of each layer, so that a key frame is noticed.
+pub const BULK_SPAN: Duration = Duration::from_millis(500);
+
+/// Transfers of one peer that may be on their way to us at a time.
+pub const MAX_TRANSFERS: usize = 16;
+
 // ── A node ─────────────────────────────────────────────────────────────────────────────────────────
 
 /// Members of one room a peer deals with: what a full mesh, where everybody sends to everybody, can bear and more.
@@ -401,8 +441,8 @@ pub const FREEZE_FACTOR: u32 = 3;
 /// See [`FREEZE_FACTOR`].
 pub const FREEZE_MARGIN: Duration = Duration::from_millis(150);
 
-/// Frames that may wait for the program that takes them; later ones are dropped until it does.
-pub const MAX_UNTAKEN_FRAMES: usize = 1024;
+/// Frames and chunks that may wait for the program that takes them; later ones are dropped until it does.
+pub const MAX_UNTAKEN: usize = 1024;
 
 /// How long leaving may take: until what was published is on its way, at most.
 pub const LEAVE_TIMEOUT: Duration = Duration::from_millis(1000);
@@ -482,11 +522,11 @@ pub const MAX_FEEDBACK_COUNT: usize = 512;
 /// Least time between two reports.
 pub const FEEDBACK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Longest time a report is put off because it would cost too much.
-pub const FEEDBACK_INTERVAL_MAX: Duration = Duration::from_millis(2000);
+/// Longest time a report is put off because it would cost too much: how late a queue may be noticed where only sound flows.
+pub const FEEDBACK_INTERVAL_MAX: Duration = Duration::from_millis(500);
 
-/// Bytes a report costs besides its list: its own header, QUIC's and the AEAD's.
-pub const FEEDBACK_COST: usize = 50;
+/// Bytes a report costs besides its list: its own header. QUIC's packet around it carries acknowledgements, too.
+pub const FEEDBACK_COST: usize = 10;
 
 /// A report is at most one in so many bytes of media.
 pub const FEEDBACK_SHARE: usize = 50;
@@ -496,6 +536,18 @@ pub const MAX_HISTORY: usize = 2048;
 
 /// How long a packet is remembered.
 pub const HISTORY_AGE: Duration = Duration::from_secs(4);
+
+/// Packets by which one may be overtaken before it is taken for lost.
+pub const REORDERING: u64 = 2;
+
+/// Where packets that were taken for lost arrived after all, a packet may be overtaken by ones sent this much later still.
+pub const REORDERING_MOST: Duration = Duration::from_millis(100);
+
+/// That time is this much longer than what was seen, which is only how far a report had come.
+pub const REORDERING_MARGIN: f64 = 1.25;
+
+/// What remains of that time with each report: half of it after seven seconds.
+pub const REORDERING_KEPT: f64 = 0.995;
 
 /// Rate of a path nothing is known of: sound and a small picture.
 pub const ESTIMATE_START: Bitrate = Bitrate::from_kilobits(400);
@@ -509,8 +561,12 @@ pub const ESTIMATE_MAX: Bitrate = Bitrate::from_kilobits(50_000);
 /// Span over which a rate is measured: six pictures.
 pub const RATE_SPAN: Duration = Duration::from_millis(200);
 
-/// Span of which the least one-way time counts as an empty way; at 200 ppm clocks part by 2 ms in it.
-pub const BASE_DELAY_SPAN: Duration = Duration::from_secs(10);
+/// Span of which the least one-way time counts as an empty way: longer than a queue that stands because several fill it. At
+/// 200 ppm clocks part by 12 ms in it.
+pub const BASE_DELAY_SPAN: Duration = Duration::from_secs(60);
+
+/// A queue that stands for so long though hardly anything is sent is none: the way has become longer.
+pub const BASE_DELAY_DOUBT: Duration = Duration::from_secs(8);
 
 /// Span of which the least excess counts as the queue.
 pub const QUEUE_SAMPLE: Duration = Duration::from_millis(100);
@@ -524,17 +580,64 @@ pub const QUEUE_GROWN: Duration = Duration::from_millis(45);
 /// Queue from which it must be drained, not only no longer fed.
 pub const QUEUE_DRAIN: Duration = Duration::from_millis(100);
 
+/// Below this rate a way is narrow: a single packet takes as long on it as a whole queue may elsewhere.
+pub const NARROW: Bitrate = Bitrate::from_kilobits(400);
+
 /// Growth in a second on a new way, on which no limit was met yet: doubling in a tenth of it.
 pub const GROWTH_NEW: f64 = 1000.0;
 
 /// Growth in a second while the capacity is unknown: doubling.
 pub const GROWTH_FAST: f64 = 2.0;
 
-/// Growth in a second near where the capacity was last found.
-pub const GROWTH_SLOW: f64 = 1.08;
+/// The same below half of [`NARROW`].
+pub const GROWTH_NARROW: f64 = 1.35;
+
+/// Growth in a second where a limit was found lately, on a way below half of [`NARROW`].
+pub const GROWTH_SLOW: f64 = 1.15;
+
+/// On a wider way the growth in a second is, where a limit was found, the square root of its product with the rate: 55 kbit/s
+/// at 500, 155 at 4000. A way that others fill, too, is equally shared then within half a minute.
+pub const GROWTH_SHARED: Bitrate = Bitrate::from_kilobits(6);
+
+/// How long the capacity that was found last is believed.
+pub const CAPACITY_MEMORY: Duration = Duration::from_secs(4);
+
+/// Growth in a second at least, in bits a second: on a narrow way a share is next to nothing.
+pub const GROWTH_STEP: Bitrate = Bitrate::from_kilobits(15);
+
+/// What a way that met its limits once may be thought to carry though nobody sends so much: enough for paused pictures to
+/// return.
+pub const GROWTH_UNTESTED: Bitrate = Bitrate::from_kilobits(130);
+
+/// Growth from one report to the next at most: a slow start's.
+pub const GROWTH_AT_ONCE: f64 = 2.0;
+
+/// Share of packets lost that no weather explains: no more is sent than what arrives.
+pub const LOSS_COLLAPSE: f64 = 0.5;
+
+/// How much of the estimate encoders are told, sound included, as numerator and denominator: they miss their rate a little.
+pub const PICTURE_SHARE: (u64, u64) = (19, 20);
+
+/// The same below [`NARROW`]: headers, reports and acknowledgements are a large part of what a narrow way carries.
+pub const PICTURE_SHARE_NARROW: (u64, u64) = (4, 5);
+
+/// Rate from which pictures carry parity: on a narrower way they are of a packet or two, which parity would double.
+pub const PARITY_LEAST: Bitrate = Bitrate::from_kilobits(150);
+
+/// Bytes of repair of pictures at most besides twice as many as of the pictures themselves: a key frame.
+pub const REPAIR_CREDIT: i64 = 32 * 1024;
 
 /// Share of packets lost beyond the weather that is taken for congestion.
 pub const LOSS_ALARM: f64 = 0.08;
+
+/// How long much less is sent to see whether loss comes from sending too much.
+pub const LOSS_TRIAL: Duration = Duration::from_millis(1200);
+
+/// What was sent before this much of it has passed does not count: a queue must drain first.
+pub const LOSS_TRIAL_SETTLE: Duration = Duration::from_millis(400);
+
+/// Packets that must be known before loss is judged.
+pub const LOSS_TRIAL_LEAST: usize = 50;
 
 /// Time without any report, though something was sent, after which the rate is halved.
 pub const FEEDBACK_TIMEOUT: Duration = Duration::from_millis(1000);
@@ -562,8 +665,14 @@ pub const MAX_PARITY: usize = 24;
 /// How long after it was sent a packet may be sent again: what the jitter buffer of the other side may come to.
 pub const REPEAT_DEADLINE: Duration = Duration::from_millis(350);
 
+/// A packet that is sent again goes once more this much later: losses come in bursts.
+pub const REPEAT_TWICE: Duration = Duration::from_millis(30);
+
 /// The pace is this much of the estimate, as numerator and denominator: what waits must catch up.
 pub const PACE_FACTOR: (u64, u64) = (3, 2);
+
+/// The same below [`NARROW`]: what catches up there is soon a queue before the sound.
+pub const PACE_FACTOR_NARROW: (u64, u64) = (11, 10);
 
 /// Bytes that may go at once on a free way: a picture of a 2 Mbit/s stream.
 pub const PACE_BURST: usize = 14 * 1024;
@@ -586,3 +695,44 @@ pub const KEY_FRAME_AFTER_DROP: Duration = Duration::from_secs(2);
 
 /// Handshakes at the same time between peers: twice the members of a room, as each may begin anew.
 pub const PEER_HANDSHAKES: usize = 2 * MAX_ROOM_MEMBERS;
+
+/// How long a train of packets that asks how much a way carries lasts: what jitter there is must not matter.
+pub const PROBE_TRAIN: Duration = Duration::from_millis(100);
+
+/// Estimate from which trains are sent: below it a train of a few packets stands in the way of sound.
+pub const PROBE_LEAST: Bitrate = Bitrate::from_kilobits(250);
+
+/// A train about which nothing was heard for this long was lost.
+pub const PROBE_TRAIN_TIMEOUT: Duration = Duration::from_millis(1000);
+
+/// Rest between two trains.
+pub const PROBE_REST: Duration = Duration::from_millis(1500);
+
+/// The same after trains were lost again and again.
+pub const PROBE_REST_MOST: Duration = Duration::from_secs(24);
+
+// ── Layers ──────────────────────────────────────────────────────────────────────────────────────
+
+/// Span over which the rates of layers are measured.
+pub const LAYER_RATE_SPAN: Duration = Duration::from_secs(1);
+
+/// How long a way must carry too little before less is sent: an encoder that follows is given [`LAYER_RATE_SPAN`] to show it.
+pub const SHARE_DOWN_AFTER: Duration = Duration::from_secs(2);
+
+/// Rate that encoders of pictures are told at least; with less there is no use in them.
+pub const PICTURES_LEAST: Bitrate = Bitrate::from_kilobits(30);
+
+/// How long a way must carry more before more is sent.
+pub const SHARE_UP_AFTER: Duration = Duration::from_secs(2);
+
+/// The same after more was tried in vain again and again.
+pub const SHARE_UP_AFTER_MOST: Duration = Duration::from_secs(16);
+
+/// Who falls back this soon tried in vain.
+pub const SHARE_RELAPSE: Duration = Duration::from_secs(10);
+
+/// Rate from which a smaller size is worth sending: a dozen small pictures a second.
+pub const SMALLER_LEAST: Bitrate = Bitrate::from_kilobits(50);
+
+/// Rate at most for a smaller size: a quarter of the pixels need no more.
+pub const SMALLER_MOST: Bitrate = Bitrate::from_kilobits(350);

@@ -261,6 +261,10 @@ impl FrameNumber {
     }
 }
 
+/// One transfer of bulk from one peer to another, as the sender's program numbers it.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct TransferId(pub u64);
+
 /// One relay session: two peers and the way between them through one relay.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct SessionId(pub u32);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Frame;
 use super::playout::{Playout, PlayoutClock};
 use crate::params::{MAX_WAITING_FRAMES, PLAYOUT_GRACE, PLAYOUT_REBASE, PLAYOUT_STALE};
-use crate::units::{FrameNumber, Time};
+use crate::units::{CaptureTime, FrameNumber, Time};
 
 /// What leaves the buffer.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -31,7 +31,8 @@ pub struct Jitter {
     decodable: BTreeSet<FrameNumber>,
     /// How far capture times step back in decode order (B-frames).
     reorder: Duration,
-    newest_capture: u64,
+    /// The latest capture time that left.
+    newest_left: CaptureTime,
     /// The number after the last frame, once the sender has named it.
     end: Option<(FrameNumber, Time)>,
     wants_key: bool,
@@ -52,7 +53,7 @@ impl Jitter {
             next: None,
             decodable: BTreeSet::new(),
             reorder: Duration::ZERO,
-            newest_capture: 0,
+            newest_left: CaptureTime::from_micros(0),
             end: None,
             wants_key: false,
         }
@@ -100,7 +101,8 @@ impl Jitter {
         }
         let frame = first.remove().frame;
         self.next = number.next();
-        if !self.can_decode(&frame) || self.is_stale(due, now) {
+        self.newest_left = self.newest_left.max(frame.captured);
+        if !self.can_decode(&frame) || self.is_stale(due, now) && !self.is_awaited(&frame, clock, now) {
             self.wants_key |= frame.temporal_layer == 0;
             return Some(Released::Lost(1));
         }
@@ -123,11 +125,16 @@ impl Jitter {
         self.end.is_some_and(|(end, _)| self.next.is_none_or(|next| next >= end))
     }
 
+    /// Learns how far capture times step back in decode order. In order of arrival they step back by more, when a frame was
+    /// repaired late.
     fn observe(&mut self, frame: &Frame) {
-        let captured = frame.captured.as_micros();
-        let back = Duration::from_micros(self.newest_capture.saturating_sub(captured));
+        let captured = |waiting: &Waiting| waiting.frame.captured;
+        let before = self.waiting.range(..frame.number).map(|(_, waiting)| captured(waiting)).max();
+        let before = before.map_or(self.newest_left, |before| before.max(self.newest_left));
+        let after = self.waiting.range(frame.number..).map(|(_, waiting)| captured(waiting)).min();
+        let after = after.unwrap_or(frame.captured);
+        let back = step_back(before, frame.captured).max(step_back(frame.captured, after));
         self.reorder = self.reorder.max(back).min(PLAYOUT_REBASE);
-        self.newest_capture = self.newest_capture.max(captured);
     }
 
     fn due(&self, clock: &PlayoutClock) -> Option<Time> {
@@ -169,6 +176,15 @@ impl Jitter {
         }
     }
 
+    /// Whether what comes next is of use and needs the frame: a picture that was repaired late is not shown for long, but
+    /// without it nothing is until a new key frame.
+    fn is_awaited(&self, frame: &Frame, clock: &PlayoutClock, now: Time) -> bool {
+        self.waiting.values().next().is_some_and(|waiting| {
+            let due = self.play_time(&waiting.frame, clock);
+            waiting.frame.needed() == Some(frame.number) && due.is_some_and(|due| !self.is_stale(due, now))
+        })
+    }
+
     fn patience(&self, clock: &PlayoutClock) -> Duration {
         match self.playout {
             Playout::Live { .. } | Playout::Adaptive { .. } => clock.delay(),
@@ -197,11 +213,16 @@ impl Jitter {
     }
 }
 
+/// How much later than `second` the frame before it was captured.
+fn step_back(first: CaptureTime, second: CaptureTime) -> Duration {
+    Duration::from_micros(first.as_micros().saturating_sub(second.as_micros()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::media::playout::Sense;
-    use crate::units::{CaptureTime, TrackId};
+    use crate::units::TrackId;
     use crate::wire::track::FrameKind;
     use bytes::Bytes;
 
@@ -217,6 +238,11 @@ mod tests {
             needs: u8::from(number > 0),
             data: Bytes::new(),
         }
+    }
+
+    /// One of four pictures in a second.
+    fn slow(number: u32) -> Frame {
+        Frame { captured: CaptureTime::from_micros(u64::from(number) * 250_000), ..frame(number) }
     }
 
     fn key(number: u32) -> Frame {
@@ -269,6 +295,23 @@ mod tests {
         let mut buffer = live();
         buffer.push(frame(0), Time::ZERO);
         assert_eq!(buffer.poll(awake + Duration::from_micros(1)), Some(Released::Lost(1)));
+    }
+
+    #[test]
+    fn a_picture_repaired_late_is_decoded_for_those_that_need_it() {
+        let least = Duration::from_millis(20);
+        let mut buffer = Buffer::new(Playout::Adaptive { least, most: Duration::from_millis(500) });
+        buffer.push(slow(0), millis(0));
+        assert_eq!(drain(&mut buffer, millis(20)), [Released::Frame(slow(0))]);
+        buffer.push(slow(2), millis(500));
+        assert_eq!(drain(&mut buffer, millis(790)), []);
+        buffer.push(slow(1), millis(800));
+        let released = drain(&mut buffer, millis(800));
+        assert_eq!(released, [Released::Frame(slow(1)), Released::Frame(slow(2))]);
+        assert!(!buffer.jitter.take_wants_key());
+        // That it came after a later one does not make those that follow due any earlier.
+        buffer.push(slow(3), millis(810));
+        assert_eq!(buffer.poll_timeout(), buffer.clock.due(slow(3).captured));
     }
 
     #[test]

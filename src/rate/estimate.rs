@@ -13,24 +13,43 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::history::{Arrival, News};
+use super::meter::RateMeter;
+use super::weather::{Verdict, Weather};
 use crate::params::{
-    BASE_DELAY_SPAN, ESTIMATE_FLOOR, ESTIMATE_MAX, ESTIMATE_START, FEEDBACK_TIMEOUT, GROWTH_FAST, GROWTH_NEW,
-    GROWTH_SLOW, LOSS_ALARM, QUEUE_DRAIN, QUEUE_GROWN, QUEUE_QUIET, QUEUE_SAMPLE, RATE_SPAN,
+    BASE_DELAY_DOUBT, BASE_DELAY_SPAN, CAPACITY_MEMORY, ESTIMATE_FLOOR, ESTIMATE_MAX, ESTIMATE_START,
+    FEEDBACK_INTERVAL_MAX, FEEDBACK_TIMEOUT, GROWTH_AT_ONCE, GROWTH_FAST, GROWTH_NARROW, GROWTH_NEW, GROWTH_SHARED,
+    GROWTH_SLOW, GROWTH_STEP, GROWTH_UNTESTED, LOSS_COLLAPSE, NARROW, PACKET_PAYLOAD, QUEUE_DRAIN, QUEUE_GROWN,
+    QUEUE_QUIET, QUEUE_SAMPLE,
 };
 use crate::units::{Bitrate, Time};
+
+/// How a new path compares with the one before.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum NewPath {
+    /// It leaves out the relay.
+    WithoutRelay,
+    /// It takes a relay instead of the direct way.
+    OverRelay,
+    /// Nobody can tell.
+    Unlike,
+}
 
 /// The rate of one path.
 #[derive(Debug)]
 pub struct Estimator {
     rate: f64,
     base: BaseDelay,
+    /// The same of the direct way, while a relay carries.
+    direct: Option<BaseDelay>,
     /// One-way excess of the packets of the last moments, with their arrival.
     excess: VecDeque<(Time, Duration)>,
     delivered: RateMeter,
     sent: RateMeter,
+    /// The queue at the report before, while it is one.
+    queue_before: Duration,
     /// Where the way's capacity was last found, bits a second.
     capacity: Option<f64>,
-    loss: LossJudge,
+    weather: Weather,
     /// Whether no limit of the way has been met yet.
     is_new: bool,
     last_cut: Time,
@@ -41,6 +60,8 @@ pub struct Estimator {
     before_silence: Option<f64>,
     /// Since when packets take the present path.
     switched: Time,
+    /// Since when hardly anything is sent and the way seems full all the same.
+    at_floor: Option<Time>,
 }
 
 impl Estimator {
@@ -49,17 +70,20 @@ impl Estimator {
         Estimator {
             rate: ESTIMATE_START.as_bits() as f64,
             base: BaseDelay::default(),
+            direct: None,
             excess: VecDeque::new(),
             delivered: RateMeter::default(),
             sent: RateMeter::default(),
+            queue_before: Duration::ZERO,
             capacity: None,
-            loss: LossJudge::default(),
+            weather: Weather::default(),
             is_new: true,
             last_cut: now,
             last_growth: now,
             waiting_since: None,
             before_silence: None,
             switched: now,
+            at_floor: None,
         }
     }
 
@@ -81,7 +105,12 @@ impl Estimator {
 
     /// Share of packets lost on the way lately, 0 to 1.
     pub fn loss(&self) -> f64 {
-        self.loss.share
+        self.weather.share()
+    }
+
+    /// Whether it is being tried if less is lost when less is sent: nothing that can be left out may go.
+    pub fn is_trying_less(&self) -> bool {
+        self.weather.is_trying()
     }
 
     /// Something was sent.
@@ -92,38 +121,81 @@ impl Estimator {
 
     /// A report said something new.
     pub fn handle_news(&mut self, news: &News, now: Time) {
+        let news = &news.since(self.switched);
         if news.arrived.is_empty() && news.lost.is_empty() {
             return;
         }
-        let news = &news.since(self.switched);
         self.waiting_since = None;
         self.end_silence();
         for arrival in &news.arrived {
             self.note_arrival(arrival);
         }
-        let judged = self.loss.judge(news, self.rate, now);
+        let verdict = self.weather.judge(news, self.rate, now);
         let queue = self.queue();
-        if queue >= QUEUE_GROWN {
+        let slack = self.packet_time();
+        if verdict == Verdict::TryLess {
+            // Also where a queue is seen: if it stood there since the beginning, it is longer than it looks.
+            self.cut(self.delivered.rate().min(self.rate) * 0.5, now);
+        } else if queue >= QUEUE_GROWN + slack || self.weather.share() > LOSS_COLLAPSE {
             self.cut_to_delivered(queue, now);
-        } else if judged {
-            self.cut(self.rate * 0.85, now);
-        } else if queue <= QUEUE_QUIET {
-            self.grow(now);
+        } else if queue > QUEUE_QUIET + slack {
+            self.queue_before = Duration::ZERO;
+            self.last_growth = now;
         } else {
+            self.queue_before = Duration::ZERO;
+            self.follow(verdict, now);
+        }
+    }
+
+    /// What one packet takes on the way, to tell from a queue.
+    fn packet_time(&self) -> Duration {
+        let slowest = self.rate.max(ESTIMATE_FLOOR.as_bits() as f64 * 2.0);
+        Duration::from_secs_f64(PACKET_PAYLOAD as f64 * 8.0 / slowest) / 4
+    }
+
+    /// The way has no queue that we could see.
+    fn follow(&mut self, verdict: Verdict, now: Time) {
+        match verdict {
+            Verdict::Fair => self.grow(now),
+            Verdict::TryLess | Verdict::Wait => self.last_growth = now,
+            Verdict::Restore(rate) => {
+                self.rate = self.rate.max(rate);
+                self.last_growth = now;
+            }
+        }
+    }
+
+    /// A train of packets has shown that the way carries this much.
+    pub fn handle_probe(&mut self, shown: Bitrate, now: Time) {
+        let shown = shown.as_bits() as f64;
+        if shown > self.rate {
+            self.rate = shown.min(ESTIMATE_MAX.as_bits() as f64);
+            self.capacity = self.capacity.filter(|capacity| *capacity > shown);
             self.last_growth = now;
         }
     }
 
-    /// Packets take another path from now on: the rate is kept, what was learned of the old path's delay is not.
-    pub fn handle_switch(&mut self, now: Time) {
-        self.base = BaseDelay::default();
-        self.excess.clear();
+    /// Packets take another path from now on: the rate is kept, what was learned of the old path's delay only where it holds
+    /// for the new one too. A queue that both have in common would be taken for the way itself otherwise.
+    pub fn handle_switch(&mut self, path: NewPath, now: Time) {
+        match path {
+            NewPath::WithoutRelay => self.base = self.direct.take().unwrap_or_else(|| std::mem::take(&mut self.base)),
+            NewPath::OverRelay => self.direct = Some(std::mem::take(&mut self.base)),
+            NewPath::Unlike => {
+                self.base = BaseDelay::default();
+                self.direct = None;
+            }
+        }
+        if path != NewPath::WithoutRelay {
+            self.excess.clear();
+            self.switched = now;
+        }
         self.capacity = None;
-        self.loss = LossJudge::default();
+        self.weather = Weather::default();
         self.is_new = true;
         self.waiting_since = None;
         self.end_silence();
-        (self.switched, self.last_cut) = (now, now);
+        self.last_cut = now;
     }
 
     /// Without reports the rate is halved again and again: whatever is sent adds to what stands in the way.
@@ -145,7 +217,6 @@ impl Estimator {
     fn end_silence(&mut self) {
         if let Some(before) = self.before_silence.take() {
             self.rate = self.rate.max(before / 2.0);
-            self.is_new = true;
         }
     }
 
@@ -162,13 +233,35 @@ impl Estimator {
 
     /// The way is full: what arrives is what it carries.
     fn cut_to_delivered(&mut self, queue: Duration, now: Time) {
-        if now.since(self.last_cut) < QUEUE_SAMPLE * 2 {
+        let mut delivered = self.delivered.rate();
+        // On a narrow way a moment holds too few packets to count.
+        if self.rate >= NARROW.as_bits() as f64 {
+            delivered = delivered.min(self.delivered.rate_of_last(QUEUE_SAMPLE));
+        }
+        // A way that has suddenly become far narrower drops everything meanwhile, sound too.
+        let has_collapsed = delivered < self.rate * 0.5 && queue >= QUEUE_DRAIN;
+        let is_draining = queue < std::mem::replace(&mut self.queue_before, queue);
+        if (now.since(self.last_cut) < QUEUE_SAMPLE * 2 || is_draining) && !has_collapsed {
+            self.last_growth = now;
             return;
         }
-        let delivered = self.delivered.rate();
-        self.capacity = Some(delivered);
-        let share = if queue >= QUEUE_DRAIN { 0.6 } else { 0.85 };
+        if self.is_at_floor() {
+            let since = *self.at_floor.get_or_insert(now);
+            if now.since(since) > BASE_DELAY_DOUBT {
+                self.base = BaseDelay::default();
+                self.at_floor = None;
+            }
+        }
+        // Who hardly sends anything learns nothing of the capacity.
+        if !self.is_at_floor() {
+            self.capacity = Some(delivered);
+        }
+        let share = if queue >= QUEUE_DRAIN + self.packet_time() { 0.6 } else { 0.85 };
         self.cut((delivered * share).min(self.rate), now);
+    }
+
+    fn is_at_floor(&self) -> bool {
+        self.rate <= ESTIMATE_FLOOR.as_bits() as f64 * 1.5
     }
 
     fn cut(&mut self, rate: f64, now: Time) {
@@ -179,22 +272,46 @@ impl Estimator {
     }
 
     fn grow(&mut self, now: Time) {
-        let span = now.since(std::mem::replace(&mut self.last_growth, now)).min(Duration::from_millis(200));
+        self.at_floor = None;
+        let span = now.since(std::mem::replace(&mut self.last_growth, now)).min(FEEDBACK_INTERVAL_MAX);
         // What is not sent cannot be seen to arrive.
-        let tested = self.sent.rate() * if self.is_new { 2.0 } else { 1.5 };
-        if self.rate >= tested.max(ESTIMATE_START.as_bits() as f64) {
+        let tested = match self.is_new {
+            true => (self.sent.rate() * 2.0).max(ESTIMATE_START.as_bits() as f64),
+            false => (self.sent.rate() * 1.5 + GROWTH_STEP.as_bits() as f64).max(GROWTH_UNTESTED.as_bits() as f64),
+        };
+        if self.rate >= tested {
             return;
         }
         if self.capacity.is_some_and(|capacity| self.rate > capacity * 1.15) {
             self.capacity = None;
         }
-        let near = self.capacity.is_some_and(|capacity| self.rate > capacity * 0.85);
+        // What was found a while ago may have been another's share.
+        let is_recent = now.since(self.last_cut) < CAPACITY_MEMORY;
+        let near = is_recent && self.capacity.is_some_and(|capacity| self.rate > capacity * 0.85);
         let growth = match near {
-            true => GROWTH_SLOW,
+            true => self.growth_near_capacity(),
             false if self.is_new => GROWTH_NEW,
+            // A narrow way's queue is full before a report tells.
+            false if self.is_narrow() => GROWTH_NARROW,
             false => GROWTH_FAST,
         };
-        self.rate = (self.rate * growth.powf(span.as_secs_f64())).min(ESTIMATE_MAX.as_bits() as f64);
+        let grown = self.rate * growth.powf(span.as_secs_f64()).min(GROWTH_AT_ONCE);
+        let stepped = self.rate + GROWTH_STEP.as_bits() as f64 * span.as_secs_f64();
+        self.rate = grown.max(stepped).min(ESTIMATE_MAX.as_bits() as f64);
+    }
+
+    /// Who sends more grows by a smaller part of it than who sends less, while a cut takes the same part from both: so
+    /// those who share a way come to equal shares (Bansal and Balakrishnan, "Binomial Congestion Control Algorithms").
+    fn growth_near_capacity(&self) -> f64 {
+        match self.is_narrow() {
+            true => GROWTH_SLOW,
+            false => 1.0 + (GROWTH_SHARED.as_bits() as f64 / self.rate).sqrt(),
+        }
+    }
+
+    /// Whether the way is so narrow that a few packets are a queue.
+    fn is_narrow(&self) -> bool {
+        self.rate < NARROW.as_bits() as f64 / 2.0
     }
 }
 
@@ -218,79 +335,6 @@ impl BaseDelay {
         self.before.map_or(least, |before| before.min(least))
     }
 }
-
-/// Bits a second over the last while.
-#[derive(Debug, Default)]
-struct RateMeter {
-    events: VecDeque<(Time, usize)>,
-    bytes: usize,
-}
-
-impl RateMeter {
-    fn add(&mut self, at: Time, bytes: usize) {
-        self.events.push_back((at, bytes));
-        self.bytes += bytes;
-        while let Some((first, old)) = self.events.front().copied().filter(|(first, _)| at.since(*first) > RATE_SPAN) {
-            self.events.pop_front();
-            debug_assert!(first <= at, "times of one clock are in order, but for a little reordering");
-            self.bytes -= old;
-        }
-    }
-
-    fn rate(&self) -> f64 {
-        let (Some((first, bytes)), Some((last, _))) = (self.events.front(), self.events.back()) else { return 0.0 };
-        // The first packet marks the beginning of the span, so its own bytes came before it.
-        let span = last.since(*first).max(Duration::from_millis(20)).as_secs_f64();
-        (self.bytes - bytes) as f64 * 8.0 / span
-    }
-}
-
-/// Tells loss that comes from sending too much from loss that is just there.
-#[derive(Debug, Default)]
-struct LossJudge {
-    share: f64,
-    /// Loss that sending less did not lessen.
-    weather: f64,
-    trial: Option<Trial>,
-    seen: usize,
-}
-
-/// The rate was cut because of loss; did it help?
-#[derive(Clone, Copy, Debug)]
-struct Trial {
-    began: Time,
-    share: f64,
-}
-
-impl LossJudge {
-    /// Whether loss asks for a lower rate.
-    fn judge(&mut self, news: &News, _rate: f64, now: Time) -> bool {
-        for lost in std::iter::repeat_n(1.0, news.lost.len()).chain(std::iter::repeat_n(0.0, news.arrived.len())) {
-            self.seen += 1;
-            let weight = (1.0 / self.seen as f64).max(0.01);
-            self.share += (lost - self.share) * weight;
-        }
-        self.weather = self.weather.min(self.share + 0.02).max(0.0);
-        match self.trial {
-            Some(trial) if now.since(trial.began) < TRIAL_TIME => false,
-            Some(trial) => {
-                if self.share > trial.share * 0.7 {
-                    self.weather = self.share;
-                }
-                self.trial = None;
-                false
-            }
-            None if self.seen > 50 && self.share - self.weather > LOSS_ALARM => {
-                self.trial = Some(Trial { began: now, share: self.share });
-                true
-            }
-            None => false,
-        }
-    }
-}
-
-/// How long a cut has to show that it helps.
-const TRIAL_TIME: Duration = Duration::from_millis(800);
 
 #[cfg(test)]
 mod tests {
@@ -365,7 +409,7 @@ mod tests {
             let jitter = if way.jitter_ms == 0 { 0 } else { u64::from(self.rng.next_u32()) % way.jitter_ms };
             let arrived = self.free_at + Duration::from_millis(25 + jitter);
             self.delivered += BYTES as u64;
-            self.pending.push_back((arrived, Some(Arrival { sent, arrived, bytes: BYTES })));
+            self.pending.push_back((arrived, Some(Arrival { sequence: 0, sent, arrived, bytes: BYTES })));
         }
 
         fn report(&mut self) {

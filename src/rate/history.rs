@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::params::{HISTORY_AGE, MAX_HISTORY};
+use crate::params::{HISTORY_AGE, MAX_HISTORY, REORDERING, REORDERING_KEPT, REORDERING_MARGIN, REORDERING_MOST};
 use crate::rate::queue::Packets;
 use crate::units::Time;
 use crate::wire::feedback::Feedback;
@@ -16,6 +16,8 @@ pub struct History {
     next: u64,
     /// The highest sequence number that is known to have arrived.
     arrived: Option<u64>,
+    /// How much later than a missing packet one must have been sent, and arrived, to make it a lost one.
+    reordering: Duration,
     clock: ArrivalClock,
 }
 
@@ -32,6 +34,8 @@ struct Sent {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Fate {
     Unknown,
+    /// A report did not have it; it may have been overtaken.
+    Missing,
     Arrived,
     /// Taken for lost; it may still turn out to have been late.
     Lost,
@@ -49,6 +53,8 @@ pub struct News {
 /// A packet that arrived.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Arrival {
+    /// Its place in the order of sending.
+    pub sequence: u64,
     /// When it was sent, by our clock.
     pub sent: Time,
     /// When it arrived, by the receiver's; only differences mean anything.
@@ -70,6 +76,12 @@ pub struct Loss {
     pub origin: Option<(Packets, usize)>,
 }
 
+impl Sent {
+    fn is_on_its_way(&self) -> bool {
+        matches!(self.fate, Fate::Unknown | Fate::Missing)
+    }
+}
+
 impl News {
     /// Only what was sent since then.
     pub fn since(&self, then: Time) -> News {
@@ -86,8 +98,8 @@ impl History {
         Self::default()
     }
 
-    /// The number for the next packet, modulo 2²⁴; `origin` is what to send again if it is lost.
-    pub fn handle_sent(&mut self, bytes: usize, origin: Option<(Packets, usize)>, now: Time) -> u32 {
+    /// The place of the next packet in the order of sending; `origin` is what to send again if it is lost.
+    pub fn handle_sent(&mut self, bytes: usize, origin: Option<(Packets, usize)>, now: Time) -> u64 {
         let sequence = self.next;
         self.next += 1;
         self.sent.insert(sequence, Sent { at: now, bytes, origin, fate: Fate::Unknown });
@@ -96,7 +108,7 @@ impl History {
         {
             self.sent.pop_first();
         }
-        u32::try_from(sequence & 0x00ff_ffff).unwrap_or(0)
+        sequence
     }
 
     /// What a report says that was not known.
@@ -104,42 +116,64 @@ impl History {
         let mut news = News::default();
         let Some(newest) = self.next.checked_sub(1) else { return news };
         let first = unwrap_sequence(Some(newest), feedback.first);
-        let last_arrived = feedback.arrivals.iter().rposition(Option::is_some);
-        for (offset, arrival) in feedback.arrivals.iter().enumerate() {
-            let sequence = first + offset as u64;
+        let overtaker = self.arrived.and_then(|arrived| self.sent.get(&arrived)).map(|sent| sent.at);
+        self.reordering = self.reordering.mul_f64(REORDERING_KEPT);
+        for (sequence, arrival) in (first..).zip(&feedback.arrivals) {
             let Some(sent) = self.sent.get_mut(&sequence) else { continue };
-            match (arrival, sent.fate) {
-                (Some(arrival), Fate::Unknown | Fate::Lost) => {
+            match arrival {
+                Some(arrival) if sent.fate != Fate::Arrived => {
+                    if sent.fate == Fate::Lost {
+                        let overtaken = overtaker.map_or(Duration::ZERO, |overtaker| overtaker.since(sent.at));
+                        self.reordering =
+                            self.reordering.max(overtaken.mul_f64(REORDERING_MARGIN)).min(REORDERING_MOST);
+                    }
                     sent.fate = Fate::Arrived;
                     let arrived = self.clock.unwrap(*arrival);
-                    news.arrived.push(Arrival { sent: sent.at, arrived, bytes: sent.bytes });
+                    news.arrived.push(Arrival { sequence, sent: sent.at, arrived, bytes: sent.bytes });
                     self.arrived = self.arrived.max(Some(sequence));
                 }
-                // Something sent later has arrived: it was lost, or overtaken.
-                (None, Fate::Unknown) if last_arrived.is_some_and(|last| offset + REORDERING < last) => {
-                    sent.fate = Fate::Lost;
-                    news.lost.push(Loss { sequence, sent: sent.at, bytes: sent.bytes, origin: sent.origin.clone() });
-                }
-                (Some(_), Fate::Arrived) | (None, _) => {}
+                None if sent.fate == Fate::Unknown => sent.fate = Fate::Missing,
+                Some(_) | None => {}
             }
         }
+        news.lost = self.lose(first);
         news
+    }
+
+    /// Takes for lost what is missing though enough that was sent later has arrived (RFC 8985, section 3).
+    fn lose(&mut self, first: u64) -> Vec<Loss> {
+        let Some((arrived, newest)) = self.arrived.and_then(|arrived| Some((arrived, self.sent.get(&arrived)?.at)))
+        else {
+            return Vec::new();
+        };
+        // Where nothing is overtaken a report says all that can be said about what it covers.
+        let first = if self.reordering.is_zero() { first } else { 0 };
+        let end = arrived.saturating_sub(REORDERING);
+        let overtaken = self.sent.range_mut(first.min(end)..end);
+        let lost = overtaken.filter(|(_, sent)| sent.fate == Fate::Missing && sent.at + self.reordering <= newest);
+        lost.map(|(sequence, sent)| {
+            sent.fate = Fate::Lost;
+            Loss { sequence: *sequence, sent: sent.at, bytes: sent.bytes, origin: sent.origin.clone() }
+        })
+        .collect()
+    }
+
+    /// The oldest packet of which a report can still tell something.
+    pub fn oldest(&self) -> u64 {
+        self.sent.first_key_value().map_or(self.next, |(sequence, _)| *sequence)
     }
 
     /// Bytes sent and neither known to have arrived nor taken for lost.
     pub fn in_flight(&self) -> usize {
-        self.sent.values().filter(|sent| sent.fate == Fate::Unknown).map(|sent| sent.bytes).sum()
+        self.sent.values().filter(|sent| sent.is_on_its_way()).map(|sent| sent.bytes).sum()
     }
 
     /// How long ago the oldest packet without news was sent.
     pub fn oldest_unknown(&self, now: Time) -> Duration {
-        let oldest = self.sent.values().find(|sent| sent.fate == Fate::Unknown);
+        let oldest = self.sent.values().find(|sent| sent.is_on_its_way());
         oldest.map_or(Duration::ZERO, |sent| now.since(sent.at))
     }
 }
-
-/// Packets by which one may be overtaken before it is taken for lost.
-const REORDERING: usize = 2;
 
 /// Makes times out of the 32 bits that travel.
 #[derive(Debug, Default)]
@@ -199,6 +233,34 @@ mod tests {
         history.handle_feedback(&feedback(0, &[None, Some(1), Some(2), Some(3)]));
         let news = history.handle_feedback(&feedback(0, &[Some(9), Some(1), Some(2), Some(3)]));
         assert_eq!(news.arrived.len(), 1);
+    }
+
+    #[test]
+    fn where_packets_overtake_each_other_a_missing_one_is_given_time() {
+        let mut history = history(60);
+        let all = |from: u32, to: u32, missing: u32| {
+            let arrivals: Vec<_> = (from..to).map(|it| (it != missing).then_some(it)).collect();
+            feedback(from, &arrivals)
+        };
+        assert_eq!(history.handle_feedback(&all(0, 21, 0)).lost.len(), 1);
+        // It had been overtaken by what was sent 20 ms later.
+        assert_eq!(history.handle_feedback(&all(0, 22, 99)).arrived.len(), 2);
+        assert_eq!(history.handle_feedback(&all(22, 46, 22)).lost.len(), 0);
+        // The report need not cover it any more.
+        assert_eq!(history.handle_feedback(&all(46, 49, 99)).lost.len(), 1);
+    }
+
+    #[test]
+    fn how_far_packets_overtake_each_other_is_bounded_and_forgotten() {
+        let mut history = history(400);
+        let arrivals: Vec<_> = (0..300).map(|it| (it != 0).then_some(it)).collect();
+        history.handle_feedback(&feedback(0, &arrivals));
+        history.handle_feedback(&feedback(0, &[Some(1)]));
+        assert_eq!(history.reordering, REORDERING_MOST);
+        for _ in 0..1000 {
+            history.handle_feedback(&feedback(0, &[Some(1)]));
+        }
+        assert!(history.reordering < Duration::from_millis(1));
     }
 
     #[test]

@@ -1,9 +1,15 @@
 //! How much may be sent, and when: the queue before the network and the window inside it.
 
+pub mod bulk;
 pub mod estimate;
 pub mod history;
+pub mod layers;
+mod meter;
 pub mod pace;
+pub mod probe;
 pub mod queue;
 pub mod repair;
+pub mod repeats;
 pub mod reporter;
+mod weather;
 pub mod window;

@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use crate::params::{PACE_BURST, PACE_BURST_FULL, PACE_BURST_SPAN, PACE_FACTOR, QUEUE_QUIET};
+use crate::params::{
+    NARROW, PACE_BURST, PACE_BURST_FULL, PACE_BURST_SPAN, PACE_FACTOR, PACE_FACTOR_NARROW, QUEUE_QUIET,
+};
 use crate::units::{Bitrate, Time};
 
 /// Spreads packets over time.
@@ -28,7 +30,8 @@ impl Pace {
     /// The way carries `estimate`, or nobody knows what when it is new, and packets wait `queue` on it.
     pub fn set_rate(&mut self, estimate: Bitrate, queue: Duration, is_new: bool, now: Time) {
         self.fill(now);
-        self.rate = Bitrate::from_bits(estimate.as_bits() * PACE_FACTOR.0 / PACE_FACTOR.1);
+        let (times, of) = if estimate < NARROW { PACE_FACTOR_NARROW } else { PACE_FACTOR };
+        self.rate = Bitrate::from_bits(estimate.as_bits() * times / of);
         let is_free = queue <= QUEUE_QUIET;
         let carried = estimate.as_bits() as f64 / 8.0 * PACE_BURST_SPAN.as_secs_f64();
         self.burst = match (is_free, is_new) {
@@ -55,8 +58,9 @@ impl Pace {
         if self.level > 0.0 || self.rate.as_bits() == 0 {
             return self.filled;
         }
-        let wait = (1.0 - self.level) * 8.0 / self.rate.as_bits() as f64;
-        self.filled + Duration::from_secs_f64(wait)
+        let wait = -self.level * 8.0 / self.rate.as_bits() as f64;
+        // Times are whole microseconds; one more, or nothing could go yet.
+        self.filled + Duration::from_secs_f64(wait) + Duration::from_micros(1)
     }
 
     /// How fast packets go.

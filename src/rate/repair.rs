@@ -37,8 +37,12 @@ impl RepairPlan {
             return;
         }
         let share = lost / total;
-        // A report is about few packets: a rise is believed in an eighth of a second's worth, a fall in seconds.
-        let weight = (total * if share > self.share { 0.02 } else { 0.003 }).min(0.5);
+        // A rise is believed at once, a fall the later the less there is to gain by it.
+        let pace = match (share > self.share, self.share > 0.1) {
+            (true, _) | (false, true) => 0.02,
+            (false, false) => 0.003,
+        };
+        let weight = (total * pace).min(0.5);
         self.share += (share - self.share) * weight;
         if let Some(burst) = mean_burst(news) {
             self.burst += (burst - self.burst) * 0.2;
@@ -58,7 +62,7 @@ impl RepairPlan {
     /// What repair costs pictures, as a share of their bytes: parity of a usual frame, and repetitions.
     pub fn overhead(&self) -> f64 {
         let usual = 5;
-        self.parity(usual) as f64 / usual as f64 + self.share
+        self.parity(usual) as f64 / usual as f64 * 0.6 + self.share * 2.0
     }
 
     /// How many of the sounds before it a sound carries.
@@ -85,14 +89,14 @@ impl RepairPlan {
             return 0;
         }
         // What a repetition will make good need not be made good at once.
-        let tolerated = if repeats { 0.1 } else { 0.01 };
-        let spread = self.burst.clamp(1.0, 3.0);
+        let tolerated = if repeats { 0.03 } else { 0.01 };
+        let spread = self.burst.clamp(1.0, 4.0);
         (1..=MAX_PARITY).find(|parity| fails(count, *parity, self.share, spread) <= tolerated).unwrap_or(MAX_PARITY)
     }
 }
 
 /// Loss from which parity is added even where repetitions fit.
-const REPAIR_WORTH_SHARE: f64 = 0.06;
+const REPAIR_WORTH_SHARE: f64 = 0.05;
 
 /// How likely more than `parity` of `count + parity` packets are lost, each with `share`, in bursts of `burst`.
 fn fails(count: usize, parity: usize, share: f64, burst: f64) -> f64 {
@@ -141,7 +145,7 @@ mod tests {
         for _ in 0..200 {
             let lost = |sequence| Loss { sequence, sent: Time::ZERO, bytes: 1000, origin: None };
             let sequences = (0..lost_in_hundred).map(|n| n / burst * 1000 + n % burst);
-            let arrival = Arrival { sent: Time::ZERO, arrived: Time::ZERO, bytes: 1000 };
+            let arrival = Arrival { sequence: 0, sent: Time::ZERO, arrived: Time::ZERO, bytes: 1000 };
             let arrived = usize::try_from(100 - lost_in_hundred).unwrap();
             let news = News { lost: sequences.map(lost).collect(), arrived: vec![arrival; arrived] };
             plan.handle_news(&news, Duration::from_millis(rtt_ms));
