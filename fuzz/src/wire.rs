@@ -12,6 +12,7 @@ use meipo::media::{Frame, FrameKind};
 use meipo::params::{MAX_FRAME_LEN, MAX_MESSAGE_LEN, PLAYOUT_LEAST, PLAYOUT_MOST};
 use meipo::trust::ProbeKey;
 use meipo::units::{CaptureTime, FrameNumber, Time, TrackId};
+use meipo::wire::chunk::Chunk;
 use meipo::wire::codec::{self, MessageReader};
 use meipo::wire::control::{FromRendezvous, ToPeer, ToRendezvous};
 use meipo::wire::feedback::Feedback;
@@ -23,11 +24,12 @@ use meipo::wire::{relay, stun};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target of this file by its name, which is also that of its corpus.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     ("packet", packet),
     ("feedback", feedback),
     ("parity", parity),
     ("bundle", bundle),
+    ("chunk", chunk),
     ("control", control),
     ("message_stream", message_stream),
     ("stun", stun),
@@ -50,6 +52,15 @@ pub fn packet(data: &[u8]) {
 pub fn feedback(data: &[u8]) {
     if let Ok(feedback) = Feedback::decode(data) {
         assert!(Feedback::decode(&feedback.encode()).is_ok());
+    }
+}
+
+/// A chunk is refused or survives its bytes, and its end is a number.
+pub fn chunk(data: &[u8]) {
+    let datagram = Bytes::copy_from_slice(data);
+    if let Ok(chunk) = Chunk::decode(&datagram) {
+        assert_eq!(chunk.encode(), datagram);
+        assert!(chunk.offset.checked_add(chunk.data.len() as u64).is_some());
     }
 }
 

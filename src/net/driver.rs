@@ -14,24 +14,30 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use super::clock::Clock;
+use super::endpoint::is_counted;
 use super::interfaces::Interfaces;
 use super::peer_machine::{Outgoing, PeerMachine, Place, Request};
 use super::socket::{ReceiveBuffer, Socket};
 use super::tunnel::Tunnel;
 use crate::media::{Frame, Track};
 use crate::node::{Event, PeerStats, PublishError};
-use crate::params::{LEAVE_TIMEOUT, MAX_UNTAKEN_FRAMES};
+use crate::params::{LEAVE_TIMEOUT, MAX_UNTAKEN};
 use crate::path::SocketIndex;
-use crate::units::{PeerId, Time, TrackId};
+use crate::units::{PeerId, Time, TrackId, TransferId};
 
 /// What the program tells its peer.
 #[derive(Debug)]
 pub(super) enum Command {
     Publish(Track, oneshot::Sender<Result<(), PublishError>>),
+    PublishSmaller(TrackId, TrackId, oneshot::Sender<Result<(), PublishError>>),
     Send(Frame),
     End(TrackId),
     Want(PeerId, TrackId, bool),
     RequestKeyFrame(PeerId, TrackId),
+    Say(Option<PeerId>, Bytes),
+    SendBulk(PeerId, TransferId, u64, Bytes),
+    AcceptBulk(PeerId, TransferId, u64),
+    CancelBulk(PeerId, TransferId),
     Stats(oneshot::Sender<BTreeMap<PeerId, PeerStats>>),
     MissingPeers(oneshot::Sender<usize>),
     NetworkChanged,
@@ -212,13 +218,13 @@ impl Driver {
     fn tell(&mut self) -> bool {
         let mut has_frame = false;
         while let Some(event) = self.machine.poll_event() {
-            if matches!(event, Event::Frame { .. }) {
-                if self.untaken.load(Ordering::Relaxed) >= MAX_UNTAKEN_FRAMES {
-                    tracing::debug!("a frame was dropped because the program does not take them in time");
+            if is_counted(&event) {
+                if self.untaken.load(Ordering::Relaxed) >= MAX_UNTAKEN {
+                    tracing::debug!("a frame or chunk was dropped because the program does not take them in time");
                     continue;
                 }
                 self.untaken.fetch_add(1, Ordering::Relaxed);
-                has_frame = true;
+                has_frame |= matches!(event, Event::Frame { .. });
             }
             let _ = self.events.send(event);
         }
@@ -232,11 +238,26 @@ impl Driver {
             Command::Publish(track, answer) => {
                 let _ = answer.send(node.publish(track));
             }
-            Command::Send(frame) => {
-                if let Err(error) = node.send_frame(&frame, now) {
-                    let _ = self.events.send(Event::Trouble { peer: None, message: error.to_string() });
-                }
+            Command::PublishSmaller(track, smaller, answer) => {
+                let _ = answer.send(node.publish_smaller(track, smaller));
             }
+            Command::Send(frame) => {
+                let sent = node.send_frame(&frame, now);
+                self.complain(sent);
+            }
+            Command::Say(peer, bytes) => {
+                let said = node.say(peer, bytes);
+                self.complain(said);
+            }
+            Command::SendBulk(peer, transfer, offset, data) => {
+                let sent = node.send_bulk(peer, transfer, offset, &data);
+                self.complain(sent);
+            }
+            Command::AcceptBulk(peer, transfer, until) => {
+                let accepted = node.accept_bulk(peer, transfer, until);
+                self.complain(accepted);
+            }
+            Command::CancelBulk(peer, transfer) => node.cancel_bulk(peer, transfer),
             Command::End(track) => node.end_track(track),
             Command::Want(peer, track, wanted) => node.want(peer, track, wanted),
             Command::RequestKeyFrame(peer, track) => node.request_key_frame(peer, track),
@@ -250,6 +271,13 @@ impl Driver {
             Command::Leave(_) => {}
         }
         self.machine.settle(now);
+    }
+
+    /// Tells the person what could not be sent.
+    fn complain<E: std::fmt::Display>(&self, sent: Result<(), E>) {
+        if let Err(error) = sent {
+            let _ = self.events.send(Event::Trouble { peer: None, message: error.to_string() });
+        }
     }
 
     /// Lets what was published reach the others, then says goodbye.

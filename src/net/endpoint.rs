@@ -25,6 +25,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use tokio::net::lookup_host;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -42,7 +43,7 @@ use crate::media::{Frame, Track};
 use crate::node::{Event, NodeConfig, PeerStats, PublishError};
 use crate::params::{PLAYOUT_LEAST, PLAYOUT_MOST};
 use crate::path::Policy;
-use crate::units::{PeerId, TrackId};
+use crate::units::{PeerId, TrackId, TransferId};
 use crate::wire::name::Name;
 use crate::wire::stun::ChangeRequest;
 
@@ -190,6 +191,17 @@ impl Endpoint {
         answered.await.unwrap_or(Ok(()))
     }
 
+    /// Says that the pictures of `track` can also be had in a smaller size: their frames are sent as if they were of the
+    /// track `smaller`, while [`Event::SmallerBitrate`] asks for them. Who gets which is not the program's concern.
+    ///
+    /// # Errors
+    /// When `track` was not announced, or `smaller` is a track of its own.
+    pub async fn publish_smaller(&self, track: TrackId, smaller: TrackId) -> Result<(), PublishError> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.commands.send(Command::PublishSmaller(track, smaller, answer));
+        answered.await.unwrap_or(Ok(()))
+    }
+
     /// Sends a frame of a track that was announced. One that is too large becomes an [`Event::Trouble`].
     pub fn send(&self, frame: Frame) {
         let _ = self.commands.send(Command::Send(frame));
@@ -208,6 +220,30 @@ impl Endpoint {
     /// Asks for a key frame, because the frames we have do not decode.
     pub fn request_key_frame(&self, peer: PeerId, track: TrackId) {
         let _ = self.commands.send(Command::RequestKeyFrame(peer, track));
+    }
+
+    /// Says something small to the program of one peer, or of all who are connected now: whole, in order, encrypted, and
+    /// an [`Event::Said`] there. More than [`MAX_SAID_LEN`](crate::params::MAX_SAID_LEN) bytes become an [`Event::Trouble`] here.
+    pub fn say(&self, peer: Option<PeerId>, bytes: Bytes) {
+        let _ = self.commands.send(Command::Say(peer, bytes));
+    }
+
+    /// Sends a piece of a transfer to a peer, in no hurry: whole, encrypted, behind all media, and again over the next
+    /// connection if this one breaks. [`Event::BulkArrived`] tells of what has come; more than
+    /// [`BULK_WINDOW`](crate::params::BULK_WINDOW) bytes on their way become an [`Event::Trouble`] here.
+    pub fn send_bulk(&self, peer: PeerId, transfer: TransferId, offset: u64, data: Bytes) {
+        let _ = self.commands.send(Command::SendBulk(peer, transfer, offset, data));
+    }
+
+    /// What is still to be sent of a transfer is of no more use.
+    pub fn cancel_bulk(&self, peer: PeerId, transfer: TransferId) {
+        let _ = self.commands.send(Command::CancelBulk(peer, transfer));
+    }
+
+    /// Takes a transfer of a peer's up to this byte, as [`Event::Bulk`], or no longer if that is 0. What was not asked for
+    /// is dropped, so a program asks for as much as it has room for, and for more when it has taken that.
+    pub fn accept_bulk(&self, peer: PeerId, transfer: TransferId, until: u64) {
+        let _ = self.commands.send(Command::AcceptBulk(peer, transfer, until));
     }
 
     /// What has passed between us and each peer.
@@ -242,11 +278,16 @@ impl Events {
     /// The next event; `None` when the peer has left.
     pub async fn next(&mut self) -> Option<Event> {
         let event = self.events.recv().await?;
-        if matches!(event, Event::Frame { .. }) {
+        if is_counted(&event) {
             self.untaken.fetch_sub(1, Ordering::Relaxed);
         }
         Some(event)
     }
+}
+
+/// What a program that takes nothing would pile up.
+pub(super) fn is_counted(event: &Event) -> bool {
+    matches!(event, Event::Frame { .. } | Event::Bulk { .. })
 }
 
 /// The address of the rendezvous. Where its name has several, the first that answers (RFC 8305 in small): IPv6 that leads

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use quinn_proto::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn_proto::{
-    ClientConfig, EndpointConfig, HashedConnectionIdGenerator, IdleTimeout, MtuDiscoveryConfig, ServerConfig,
-    TransportConfig, VarInt,
+    AckFrequencyConfig, ClientConfig, EndpointConfig, HashedConnectionIdGenerator, IdleTimeout, MtuDiscoveryConfig,
+    ServerConfig, TransportConfig, VarInt,
 };
 
 use super::clock::Clock;
@@ -17,7 +17,8 @@ use super::congestion::{PathSwitch, WindowFactory};
 use super::identity::Identity;
 use super::tls;
 use crate::params::{
-    CONTROL_STREAM_WINDOW, MAX_UDP_PAYLOAD, PACKET_THRESHOLD, QUIC_DATAGRAM_BUFFER, QUIC_INITIAL_RTT, QUIC_KEEP_ALIVE,
+    ACK_DELAY, ACK_THRESHOLD, CONTROL_STREAM_WINDOW, MAX_UDP_PAYLOAD, PACKET_THRESHOLD, QUIC_DATAGRAM_BUFFER,
+    QUIC_INITIAL_RTT, QUIC_KEEP_ALIVE,
 };
 use crate::units::PeerId;
 
@@ -120,12 +121,17 @@ impl QuicConfig {
             .max_concurrent_bidi_streams(VarInt::from_u32(0));
         match self.role {
             QuicRole::Peer => {
+                let mut acks = AckFrequencyConfig::default();
+                acks.ack_eliciting_threshold(VarInt::from_u32(ACK_THRESHOLD))
+                    .max_ack_delay(Some(ACK_DELAY))
+                    .reordering_threshold(VarInt::from_u32(0));
                 let mut mtu = MtuDiscoveryConfig::default();
                 mtu.upper_bound(MAX_UDP_PAYLOAD);
                 config
                     .max_concurrent_uni_streams(VarInt::from_u32(4))
                     .receive_window(VarInt::from_u32(4 * CONTROL_STREAM_WINDOW))
                     .mtu_discovery_config(Some(mtu))
+                    .ack_frequency_config(Some(acks))
                     .datagram_send_buffer_size(QUIC_DATAGRAM_BUFFER)
                     .congestion_controller_factory(Arc::new(WindowFactory { clock, switch }));
             }

@@ -10,7 +10,7 @@ use crate::media::{Frame, Track};
 use crate::params::{PLAYOUT_LEAST, PLAYOUT_MOST};
 use crate::path::{PathKind, Policy, Route};
 use crate::trust::RoomSecret;
-use crate::units::{Bitrate, PeerId, TrackId};
+use crate::units::{Bitrate, PeerId, TrackId, TransferId};
 use crate::wire::control::{Close, LeftReason};
 use crate::wire::name::Name;
 
@@ -156,6 +156,13 @@ pub enum Event {
     },
     /// Pictures may be encoded with this rate in all; those who cannot take it get fewer of them.
     Bitrate(Bitrate),
+    /// The smaller size of pictures is to be encoded with this rate and handed over as this track, or not at all.
+    SmallerBitrate {
+        /// The track that was named for it.
+        track: TrackId,
+        /// How many bits a second.
+        rate: Option<Bitrate>,
+    },
     /// Media takes another way to a peer.
     Path {
         /// To whom.
@@ -166,6 +173,33 @@ pub enum Event {
         remote: Option<SocketAddr>,
         /// Round-trip time, once measured.
         rtt: Option<Duration>,
+    },
+    /// A peer's program says something to ours.
+    Said {
+        /// Who.
+        peer: PeerId,
+        /// What; its meaning is the programs' own.
+        bytes: Bytes,
+    },
+    /// A piece of a transfer that our program takes. It may come twice, and in any order.
+    Bulk {
+        /// Whose.
+        peer: PeerId,
+        /// Which transfer.
+        transfer: TransferId,
+        /// Where in it the data begins, in bytes.
+        offset: u64,
+        /// At least one byte.
+        data: Bytes,
+    },
+    /// So much of what we gave for a transfer has arrived since the last such event.
+    BulkArrived {
+        /// At whom.
+        peer: PeerId,
+        /// Which transfer.
+        transfer: TransferId,
+        /// How many bytes.
+        bytes: u64,
     },
     /// Something went wrong that a person should know; the call goes on.
     Trouble {

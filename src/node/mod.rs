@@ -4,9 +4,11 @@
 //! not QUIC, media datagrams for each peer, and [`Event`]s for the person. Nothing is sent to a peer, and nothing of it is
 //! believed, before its membership tag is checked.
 
+mod bulk;
 mod event;
 mod paths;
 mod peer;
+mod pictures;
 mod publish;
 mod relays;
 mod rendezvous;
@@ -16,6 +18,7 @@ mod stats;
 mod talk;
 mod watch;
 
+pub use bulk::BulkError;
 pub use event::{Action, Event, NodeConfig, Party, PeerStats, Transmit};
 pub use talk::PublishError;
 
@@ -32,7 +35,6 @@ use self::peer::{Link, Peer};
 use self::publish::Publication;
 use self::relays::Bindings;
 use self::rendezvous::{Rendezvous, Step};
-use self::watch::Watched;
 use crate::params::CONNECT_TIMEOUT;
 use crate::path::discovery::Discovery;
 use crate::path::reflexive::Reflexives;
@@ -251,7 +253,7 @@ impl Node {
         let peer = self.peers.get_mut(id).filter(|peer| peer.link == Link::Up)?;
         let datagram = peer.sender.poll(now);
         if let Some(track) = peer.sender.take_lacks_key(now) {
-            self.handle_key_frame_request(track, now);
+            self.handle_key_frame_request(id, track, now);
         }
         let datagram = datagram?;
         let peer = self.peers.get_mut(id)?;
@@ -353,26 +355,6 @@ impl Node {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.link = Link::Opening { since: now };
             self.actions.push_back(Action::Connect(Party::Peer(id)));
-        }
-    }
-
-    fn drain_watch(&mut self, id: PeerId, now: Time) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        for watched in peer.watch.drain(now) {
-            let event = match watched {
-                Watched::Frame(frame) => Event::Frame { peer: id, frame },
-                Watched::Lost(track, count) => Event::FramesLost { peer: id, track, count },
-                Watched::Ended(track) => {
-                    peer.meter.handle_pause();
-                    Event::TrackEnded { peer: id, track }
-                }
-                Watched::NeedsKey(track) => {
-                    let request = crate::wire::control::ToPeer::KeyFrameRequest { track };
-                    self.actions.push_back(talk::tell_peer(id, &request));
-                    continue;
-                }
-            };
-            self.events.push_back(event);
         }
     }
 

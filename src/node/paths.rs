@@ -4,6 +4,7 @@ use super::event::{Action, Event, Party};
 use super::peer::Link;
 use super::{Node, Transmit};
 use crate::path::{AgentEvent, PathKind, Route};
+use crate::rate::estimate::NewPath;
 use crate::units::{PeerId, SessionId, Time};
 use crate::wire::control::RelayAddress;
 
@@ -25,10 +26,16 @@ impl Node {
 
     pub(super) fn handle_agent_event(&mut self, id: PeerId, event: AgentEvent, now: Time) {
         match event {
-            AgentEvent::Selected(_) => {
+            AgentEvent::Selected(route) => {
                 self.actions.push_back(Action::PathChanged(id));
                 if let Some(peer) = self.peers.get_mut(&id) {
-                    peer.sender.handle_switch(now);
+                    let before = peer.route.replace(route);
+                    let path = match (before.map(|before| before.is_direct()), route.is_direct()) {
+                        (Some(false), true) => NewPath::WithoutRelay,
+                        (Some(true), false) => NewPath::OverRelay,
+                        (None, _) | (Some(true), true) | (Some(false), false) => NewPath::Unlike,
+                    };
+                    peer.sender.handle_switch(path, now);
                 }
                 self.announce_path(id);
                 if self.peers.get(&id).is_some_and(|peer| peer.link == (Link::Down { retry: now })) {

@@ -1,6 +1,6 @@
 //! One peer as the node knows it: its place in the roster, the way to it, and what flows both ways.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::event::PeerStats;
 use super::sender::Sender;
@@ -8,6 +8,7 @@ use super::stats::Meter;
 use super::watch::Watch;
 use crate::media::playout::Playout;
 use crate::path::{Agent, AgentConfig, Keys, PathKind, Route};
+use crate::rate::layers::Selection;
 use crate::units::{Time, TrackId};
 use crate::wire::control::{Mapping, Member, Reachability, RelayOffer, Role};
 
@@ -17,8 +18,12 @@ pub(super) struct Peer {
     pub(super) member: Member,
     pub(super) role: Role,
     pub(super) agent: Agent,
+    /// The way media took last.
+    pub(super) route: Option<Route>,
     pub(super) link: Link,
     pub(super) sender: Sender,
+    /// How much it gets of our tracks of pictures.
+    pub(super) selections: BTreeMap<TrackId, Selection>,
     pub(super) meter: Meter,
     pub(super) watch: Watch,
     /// Whether the room's roster still has it.
@@ -59,8 +64,10 @@ impl Peer {
             member,
             role,
             agent: Agent::new(config, keys),
+            route: None,
             link: Link::Down { retry: now },
             sender: Sender::new(now),
+            selections: BTreeMap::new(),
             meter: Meter::default(),
             watch: Watch::new(playout),
             is_in_room: true,
@@ -91,9 +98,10 @@ impl Peer {
     /// The connection is new: what was learned over the old one is gone.
     pub(super) fn reset_flow(&mut self, playout: Playout, now: Time) {
         self.has_spoken = false;
-        self.sender = Sender::new(now);
+        self.sender.restart(now);
+        self.selections.clear();
         self.meter = Meter::default();
-        self.watch = Watch::new(playout);
+        self.watch.restart(playout);
         self.unlike_default.clear();
     }
 

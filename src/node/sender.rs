@@ -15,15 +15,22 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::media::parity::protect;
-use crate::params::{MAX_BUNDLE, REPEAT_DEADLINE};
-use crate::rate::estimate::Estimator;
-use crate::rate::history::{History, Loss, News};
+use crate::params::{
+    MAX_BUNDLE, NARROW, PARITY_LEAST, PICTURE_SHARE, PICTURE_SHARE_NARROW, QUEUE_DRAIN, QUEUE_GROWN, QUEUE_QUIET,
+    REPAIR_CREDIT, SOUND_RATE,
+};
+use crate::rate::bulk::Bulk;
+use crate::rate::estimate::{Estimator, NewPath};
+use crate::rate::history::History;
 use crate::rate::pace::Pace;
+use crate::rate::probe::Prober;
 use crate::rate::queue::{Class, Next, Packets, SendQueue};
 use crate::rate::repair::RepairPlan;
-use crate::units::{Bitrate, Time, TrackId};
+use crate::rate::repeats::Repeats;
+use crate::units::{Bitrate, Time, TrackId, TransferId};
+use crate::wire::chunk::CHUNK_HEADER_LEN;
 use crate::wire::feedback::Feedback;
-use crate::wire::packet::{HEADER_LEN, Packet};
+use crate::wire::packet::{HEADER_LEN, Packet, wrap_sequence};
 use crate::wire::repair::{Bundle, PARITY_HEADER_LEN, Parity};
 
 /// What goes to one peer.
@@ -34,21 +41,21 @@ pub(super) struct Sender {
     estimator: Estimator,
     repair: RepairPlan,
     pace: Pace,
+    prober: Prober,
+    bulk: Bulk,
+    /// Whether what is due has been announced and waits to be fetched.
+    is_announced: bool,
+    /// The last packet of a picture, of which trains are made.
+    last_packet: Option<Packet>,
     /// The last sounds of each track, newest first.
     sounds: BTreeMap<TrackId, VecDeque<Packets>>,
     parity: VecDeque<Parity>,
-    repeats: VecDeque<Repeat>,
+    repeats: Repeats,
     /// Until when the pace holds back what waits.
     held_until: Option<Time>,
+    /// Bytes of repair that pictures may still have: what is lost more often than not is not worth it.
+    repair_credit: i64,
     sent: SentBytes,
-}
-
-/// A packet to be sent again.
-#[derive(Debug)]
-struct Repeat {
-    packets: Packets,
-    index: usize,
-    until: Time,
 }
 
 /// Bytes sent so far, by what they were for.
@@ -76,10 +83,15 @@ impl Sender {
             estimator: Estimator::new(now),
             repair: RepairPlan::new(),
             pace: Pace::new(now),
+            prober: Prober::new(now),
+            bulk: Bulk::new(now),
+            is_announced: false,
+            last_packet: None,
             sounds: BTreeMap::new(),
             parity: VecDeque::new(),
-            repeats: VecDeque::new(),
+            repeats: Repeats::default(),
             held_until: None,
+            repair_credit: REPAIR_CREDIT,
             sent: SentBytes::default(),
         }
     }
@@ -91,6 +103,8 @@ impl Sender {
 
     /// The next datagram, if one may go now.
     pub(super) fn poll(&mut self, now: Time) -> Option<Bytes> {
+        self.is_announced = false;
+        self.repeats.handle_timeout(now);
         if let Some(next) = self.queue.poll(Class::Sound, now) {
             return Some(self.send_sound(next, now));
         }
@@ -99,20 +113,38 @@ impl Sender {
         if self.held_until.is_some() {
             return None;
         }
-        if let Some(repeat) = self.next_repeat(now) {
+        if self.repair_credit <= 0 {
+            self.repeats.clear();
+            self.parity.clear();
+        } else if self.estimator.is_trying_less() {
+            // Repetitions are few, and without them a trial that finds only weather has cost pictures.
+            self.parity.clear();
+        }
+        if let Some(repeat) = self.repeats.poll(&self.repair, now) {
             let packet = repeat.packets.get(repeat.index)?.clone();
             return Some(self.send_packet(packet, Some((repeat.packets, repeat.index)), true, now));
         }
         if let Some(parity) = self.parity.pop_front() {
             return Some(self.send_parity(parity, now));
         }
-        let next = self.queue.poll(Class::Picture, now)?;
+        let Some(next) = self.queue.poll(Class::Picture, now) else {
+            return self.next_of_train(now).or_else(|| self.next_of_bulk(now));
+        };
         if next.index + 1 == next.packets.len() {
-            let count = self.repair.parity(next.packets.len());
+            // What nothing depends on is only sent again.
+            let is_base = next.packets.first().is_some_and(|packet| packet.header.temporal_layer == 0);
+            let count = if is_base && self.carries_parity() { self.repair.parity(next.packets.len()) } else { 0 };
             self.parity.extend(protect(&next.packets, count));
         }
         let packet = next.packets.get(next.index)?.clone();
+        self.last_packet = Some(packet.clone());
+        self.repair_credit = (self.repair_credit + 2 * signed(packet.payload.len())).min(REPAIR_CREDIT);
         Some(self.send_packet(packet, Some((next.packets, next.index)), false, now))
+    }
+
+    /// The person would like to send this fast in all.
+    pub(super) fn set_wish(&mut self, wish: Bitrate) {
+        self.prober.set_wish(wish);
     }
 
     /// A track that goes on only with a key frame.
@@ -127,38 +159,80 @@ impl Sender {
 
     /// Whether something may go now.
     pub(super) fn has_due(&self, now: Time) -> bool {
-        self.queue.has_sound() || !self.is_empty() && self.pace.may_send(now)
+        self.queue.has_sound()
+            || (!self.is_empty() || self.repeats.later_due().is_some_and(|at| at <= now)) && self.pace.may_send(now)
+            || self.idle_due().is_some_and(|at| at <= now)
     }
 
-    /// How much of the rate is left for media when repair has taken its share.
-    pub(super) fn media_rate(&self) -> Bitrate {
-        let share = self.repair.overhead();
+    /// How much of the rate is left for pictures when repair and so many tracks of sound have taken their share.
+    pub(super) fn picture_rate(&self, sounds: usize) -> Bitrate {
+        let sound = SOUND_RATE.as_bits() * (sounds * (1 + self.sound_copies())) as u64;
+        let (times, of) = if self.rate() < NARROW { PICTURE_SHARE_NARROW } else { PICTURE_SHARE };
+        let left = (self.rate().as_bits() * times / of).saturating_sub(sound);
+        let overhead = if self.carries_parity() { self.repair.overhead() } else { 0.0 };
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a rate")]
-        Bitrate::from_bits((self.rate().as_bits() as f64 * 0.95 / (1.0 + share)) as u64)
+        Bitrate::from_bits((left as f64 / (1.0 + overhead)) as u64)
+    }
+
+    fn carries_parity(&self) -> bool {
+        self.rate() >= PARITY_LEAST
     }
 
     /// When something that waits for the pace may go, or [`Self::handle_timeout`] is due.
     pub(super) fn poll_timeout(&self) -> Option<Time> {
-        self.held_until.into_iter().chain(self.estimator.poll_timeout()).min()
+        let due = self.idle_due().into_iter().chain(self.repeats.later_due()).min();
+        let due = due.filter(|_| self.held_until.is_none() && !self.is_announced);
+        self.held_until.into_iter().chain(self.estimator.poll_timeout()).chain(due).min()
     }
 
     /// Does what is due.
     pub(super) fn handle_timeout(&mut self, now: Time) {
         self.held_until = self.held_until.filter(|until| *until > now);
         self.estimator.handle_timeout(now);
+        self.is_announced = [self.idle_due(), self.repeats.later_due()].into_iter().flatten().any(|due| due <= now);
     }
 
-    /// A report of the peer's. `rtt` is the path's round-trip time.
-    pub(super) fn handle_feedback(&mut self, feedback: &Feedback, rtt: Duration, now: Time) {
+    /// A report of the peer's. `rtt` is the path's round-trip time. Gives how many bytes of which transfers have arrived.
+    pub(super) fn handle_feedback(
+        &mut self,
+        feedback: &Feedback,
+        rtt: Duration,
+        now: Time,
+    ) -> BTreeMap<TransferId, u64> {
         let news = self.history.handle_feedback(feedback);
+        let arrived = self.bulk.handle_news(&news, self.history.oldest());
         self.estimator.handle_news(&news, now);
-        self.repair.handle_news(&news, rtt);
-        self.repeat(news, now);
+        if let Some(shown) = self.prober.handle_news(&news, now) {
+            self.estimator.handle_probe(shown, now);
+        }
+        // What a full queue drops is not to be answered with more.
+        if self.estimator.queue() < QUEUE_DRAIN {
+            // A queue of ours is no reason for parity: it goes when less is sent.
+            self.repair.handle_news(&news, rtt);
+        }
+        // A repetition that is lost, too, has no second chance: on a free way each goes twice.
+        let is_free = self.estimator.queue() < QUEUE_GROWN;
+        self.repeats.handle_losses(news.lost, &self.repair, is_free, now);
+        self.bulk.review(self.rate(), self.queue_delay(), now);
+        arrived
+    }
+
+    /// What is in no hurry.
+    pub(super) fn bulk(&mut self) -> &mut Bulk {
+        &mut self.bulk
+    }
+
+    /// The connection is new: of what was to be sent over the old one, only bulk is still of use.
+    pub(super) fn restart(&mut self, now: Time) {
+        let mut bulk = std::mem::replace(&mut self.bulk, Bulk::new(now));
+        bulk.restart(now);
+        *self = Sender { bulk, ..Sender::new(now) };
     }
 
     /// Packets take another path from now on.
-    pub(super) fn handle_switch(&mut self, now: Time) {
-        self.estimator.handle_switch(now);
+    pub(super) fn handle_switch(&mut self, path: NewPath, now: Time) {
+        self.estimator.handle_switch(path, now);
+        self.prober.handle_switch(now);
         self.repair.handle_switch();
     }
 
@@ -190,7 +264,7 @@ impl Sender {
     fn send_sound(&mut self, next: Next, now: Time) -> Bytes {
         let own: Vec<Packet> = next.packets.to_vec();
         let track = own.first().map(|packet| packet.header.track);
-        let copies = self.repair.sound_copies().min(MAX_BUNDLE - 1);
+        let copies = self.sound_copies();
         let recent = track.and_then(|track| self.sounds.get(&track)).into_iter().flatten().take(copies);
         let copied: Vec<Packet> = recent.flat_map(|packets| packets.iter().cloned()).collect();
         if let Some(track) = track {
@@ -205,7 +279,7 @@ impl Sender {
                 let repair: usize = copied.iter().map(|packet| packet.payload.len()).sum();
                 let mut bundle = Bundle { hop_sequence: 0, packets: own.into_iter().chain(copied).collect() };
                 let len = bundle.encode().len();
-                bundle.hop_sequence = self.history.handle_sent(len, None, now);
+                bundle.hop_sequence = wrap_sequence(self.history.handle_sent(len, None, now));
                 self.count(len, repair, now);
                 bundle.encode()
             }
@@ -220,14 +294,16 @@ impl Sender {
         now: Time,
     ) -> Bytes {
         let len = HEADER_LEN + packet.payload.len();
-        packet.header.hop_sequence = self.history.handle_sent(len, origin, now);
+        packet.header.hop_sequence = wrap_sequence(self.history.handle_sent(len, origin, now));
+        self.repair_credit -= if is_repair { signed(len) } else { 0 };
         self.count(len, if is_repair { len } else { 0 }, now);
         packet.encode()
     }
 
     fn send_parity(&mut self, mut parity: Parity, now: Time) -> Bytes {
         let len = PARITY_HEADER_LEN + parity.payload.len();
-        parity.header.hop_sequence = self.history.handle_sent(len, None, now);
+        parity.header.hop_sequence = wrap_sequence(self.history.handle_sent(len, None, now));
+        self.repair_credit -= signed(len);
         self.count(len, len, now);
         parity.encode()
     }
@@ -237,27 +313,70 @@ impl Sender {
         self.sent.repair += repair as u64;
         self.estimator.handle_sent(len, now);
         self.pace.handle_sent(len, now);
+        self.prober.handle_sent(len, now);
+        self.bulk.handle_media(len, now);
     }
 
-    /// What a report says is lost is sent again, once for each time it is lost, while it can be of use.
-    fn repeat(&mut self, news: News, now: Time) {
-        for Loss { sent, origin, .. } in news.lost {
-            let Some((packets, index)) = origin else { continue };
-            let until = sent + REPEAT_DEADLINE;
-            if self.repair.is_worth_repeating(until.since(now)) {
-                self.repeats.push_back(Repeat { packets, index, until });
-            }
+    /// A way that is too narrow loses more the more is sent: copies would drown what they are to save.
+    fn copies_that_fit(&self) -> usize {
+        if self.estimator.is_trying_less() {
+            return 0;
         }
+        // Half of the rate is for sound, and one of its parts for the sound itself.
+        let sounds = self.rate().as_bits() / 2 / SOUND_RATE.as_bits();
+        usize::try_from(sounds.saturating_sub(1)).unwrap_or(usize::MAX)
     }
 
-    fn next_repeat(&mut self, now: Time) -> Option<Repeat> {
-        while let Some(repeat) = self.repeats.pop_front() {
-            if self.repair.is_worth_repeating(repeat.until.since(now)) {
-                return Some(repeat);
-            }
-        }
-        None
+    fn sound_copies(&self) -> usize {
+        self.repair.sound_copies().min(self.copies_that_fit()).min(MAX_BUNDLE - 1)
     }
+
+    /// A packet that only asks how much the way carries.
+    fn next_of_train(&mut self, now: Time) -> Option<Bytes> {
+        self.train_due().filter(|due| *due <= now)?;
+        let mut packet = self.last_packet.clone().filter(|_| self.prober.is_due(self.rate(), now))?;
+        let len = HEADER_LEN + packet.payload.len();
+        packet.header.hop_sequence = wrap_sequence(self.history.handle_sent(len, None, now));
+        // The estimate is not told: what a train takes is no sign of how much there is to send.
+        self.sent.total += len as u64;
+        self.sent.repair += len as u64;
+        self.prober.handle_sent(len, now);
+        Some(packet.encode())
+    }
+
+    /// A piece of bulk, which has a pace of its own.
+    fn next_of_bulk(&mut self, now: Time) -> Option<Bytes> {
+        self.bulk_due().filter(|due| *due <= now)?;
+        let mut chunk = self.bulk.poll(now)?;
+        let len = CHUNK_HEADER_LEN + chunk.data.len();
+        let sequence = self.history.handle_sent(len, None, now);
+        chunk.hop_sequence = wrap_sequence(sequence);
+        let datagram = chunk.encode();
+        self.bulk.handle_sent(sequence, chunk);
+        self.sent.total += len as u64;
+        self.estimator.handle_sent(len, now);
+        Some(datagram)
+    }
+
+    /// When a piece of bulk is due: only when nothing else waits.
+    fn bulk_due(&self) -> Option<Time> {
+        self.bulk.poll_timeout().filter(|_| self.is_empty() && !self.estimator.is_trying_less())
+    }
+
+    /// When something is due that goes only when nothing else does.
+    fn idle_due(&self) -> Option<Time> {
+        self.train_due().into_iter().chain(self.bulk_due()).min()
+    }
+
+    /// When such a packet is due: only when nothing else waits, here or on the way.
+    fn train_due(&self) -> Option<Time> {
+        let is_free = self.is_empty() && self.last_packet.is_some() && self.queue_delay() <= QUEUE_QUIET;
+        self.prober.poll_timeout(self.rate()).filter(|_| is_free)
+    }
+}
+
+fn signed(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -265,6 +384,7 @@ mod tests {
     use super::*;
     use crate::media::Frame;
     use crate::media::packetize::packetize;
+    use crate::params::{REPEAT_DEADLINE, REPEAT_TWICE};
     use crate::units::{CaptureTime, FrameNumber};
     use crate::wire::repair::{KIND_BUNDLE, KIND_PARITY};
     use crate::wire::track::FrameKind;
@@ -326,6 +446,10 @@ mod tests {
         sender.handle_feedback(&report(&[true, false, true, true, true]), RTT, Time::from_millis(60));
         let again = drain(&mut sender, Time::from_millis(60));
         assert_eq!(again.len(), 1);
+        let later = Time::from_millis(60) + REPEAT_TWICE;
+        assert_eq!(sender.poll_timeout(), Some(later));
+        let twice = drain(&mut sender, later);
+        assert_eq!(Packet::decode(&twice[0]).unwrap().payload, Packet::decode(&again[0]).unwrap().payload);
         let (first, second) = (Packet::decode(&sent[1]).unwrap(), Packet::decode(&again[0]).unwrap());
         assert_eq!(second.payload, first.payload);
         assert_eq!(second.header.hop_sequence, 5, "a repetition is a packet of its own");
@@ -345,22 +469,26 @@ mod tests {
     #[test]
     fn on_a_lossy_way_sound_carries_copies_and_pictures_parity() {
         let mut sender = Sender::new(Time::ZERO);
-        for number in 0..200 {
-            sender.push(frame(2, number, 80), Class::Sound, LATER);
+        // So little that it is not taken for congestion.
+        let fates: Vec<bool> = (0..200).map(|at| at % 14 != 0).collect();
+        let mut now = Time::ZERO;
+        for round in 0..4 {
+            for number in 0..200 {
+                sender.push(frame(2, round * 200 + number, 80), Class::Sound, now + LATER.since(Time::ZERO));
+            }
+            let sent = drain(&mut sender, now);
+            assert!(round > 0 || sent.iter().all(|datagram| datagram[0] == 1));
+            let report = Feedback { first: round * 200, ..report(&fates) };
+            sender.handle_feedback(&report, RTT, now + RTT);
+            now += Duration::from_secs(2);
         }
-        let plain = drain(&mut sender, Time::ZERO);
-        assert!(plain.iter().all(|datagram| datagram[0] == 1));
-        let fates: Vec<bool> = (0..200).map(|at| at % 4 != 0).collect();
-        for _ in 0..4 {
-            sender.handle_feedback(&report(&fates), RTT, Time::from_millis(500));
-        }
-        sender.push(frame(2, 200, 80), Class::Sound, LATER);
-        sender.push(frame(1, 0, 3000), Class::Picture, LATER);
+        sender.push(frame(2, 800, 80), Class::Sound, now + LATER.since(Time::ZERO));
+        sender.push(frame(1, 0, 3000), Class::Picture, now + LATER.since(Time::ZERO));
         let mut kinds = Vec::new();
-        let mut now = Time::from_millis(500);
         while !sender.is_empty() {
             kinds.extend(drain(&mut sender, now).iter().map(|datagram| datagram[0]));
             now = sender.poll_timeout().unwrap().max(now);
+            sender.handle_timeout(now);
         }
         assert_eq!(kinds.first(), Some(&KIND_BUNDLE));
         assert!(kinds.contains(&KIND_PARITY), "{kinds:?}");

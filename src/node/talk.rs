@@ -1,18 +1,20 @@
-//! What peers say to each other, and the media that flows between them.
+//! What peers say to each other.
 
 use bytes::Bytes;
 
 use super::event::{Action, Event, Party};
-use super::peer::{Link, Peer};
+use super::peer::Link;
 use super::publish::Publication;
+use super::watch::Watched;
 use super::{Node, Time};
 use crate::media::packetize::FrameTooLarge;
-use crate::media::{Frame, Track, TrackError};
-use crate::params::{PEER_RETRY, SOUND_RATE};
-use crate::rate::queue::Class;
-use crate::units::{Bitrate, PeerId, TrackId};
+use crate::media::{Track, TrackError};
+use crate::params::PEER_RETRY;
+use crate::rate::layers::Size;
+use crate::units::{PeerId, TrackId};
+use crate::wire::chunk::Chunk;
 use crate::wire::codec::{self, CodecError};
-use crate::wire::control::{Close, LeftReason, ToPeer, ToRendezvous};
+use crate::wire::control::{Close, LeftReason, MessageError, ToPeer, ToRendezvous};
 use crate::wire::feedback::{Feedback, KIND_FEEDBACK};
 
 /// Why something of ours cannot be published.
@@ -28,6 +30,9 @@ pub enum PublishError {
     /// No such track was announced.
     #[error("track {} was not announced", .0.0)]
     NoTrack(TrackId),
+    /// Too much at once.
+    #[error(transparent)]
+    Said(#[from] MessageError),
 }
 
 impl Node {
@@ -44,9 +49,7 @@ impl Node {
         self.actions.push_back(tell_peer(id, &ToPeer::Hello { clock }));
         for publication in self.publications.values() {
             self.actions.push_back(tell_peer(id, &ToPeer::Track(publication.track.clone())));
-            if peer.wants(publication.track.id) {
-                send_backlog(peer, publication, now);
-            }
+            peer.send_backlog(publication, now);
         }
     }
 
@@ -105,11 +108,13 @@ impl Node {
                 }
             }
             ToPeer::TrackEnded { track, end } => peer.watch.handle_track_ended(track, end, now),
-            ToPeer::KeyFrameRequest { track } => self.handle_key_frame_request(track, now),
+            ToPeer::KeyFrameRequest { track } => self.handle_key_frame_request(&id, track, now),
+            ToPeer::Said { bytes } => self.events.push_back(Event::Said { peer: id, bytes }),
             ToPeer::Want { track, wanted } => {
+                let is_new = wanted && !peer.wants(track);
                 peer.handle_want(track, wanted);
-                if wanted && let Some(publication) = self.publications.get(&track) {
-                    send_backlog(peer, publication, now);
+                if let Some(publication) = self.publications.get(&track).filter(|_| is_new) {
+                    peer.send_backlog(publication, now);
                 }
             }
         }
@@ -129,31 +134,44 @@ impl Node {
         }
     }
 
+    /// Tells the person what has come from a peer and is due.
+    pub(super) fn drain_watch(&mut self, id: PeerId, now: Time) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        for watched in peer.watch.drain(now) {
+            let event = match watched {
+                Watched::Frame(frame) => Event::Frame { peer: id, frame },
+                Watched::Lost(track, count) => Event::FramesLost { peer: id, track, count },
+                Watched::Ended(track) => {
+                    peer.meter.handle_pause();
+                    Event::TrackEnded { peer: id, track }
+                }
+                Watched::Chunk(Chunk { transfer, offset, data, .. }) => {
+                    Event::Bulk { peer: id, transfer, offset, data }
+                }
+                Watched::NeedsKey(track) => {
+                    let request = ToPeer::KeyFrameRequest { track };
+                    self.actions.push_back(tell_peer(id, &request));
+                    continue;
+                }
+            };
+            self.events.push_back(event);
+        }
+    }
+
     /// A report about what we sent: how fast we may send, and what to send again.
     fn handle_feedback(&mut self, id: PeerId, datagram: &Bytes, now: Time) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         match Feedback::decode(datagram) {
             Ok(feedback) => {
                 let rtt = peer.agent.rtt().unwrap_or_default();
-                peer.sender.handle_feedback(&feedback, rtt, now);
+                let arrived = peer.sender.handle_feedback(&feedback, rtt, now);
+                let told =
+                    arrived.into_iter().map(|(transfer, bytes)| Event::BulkArrived { peer: id, transfer, bytes });
+                self.events.extend(told);
                 self.actions.push_back(Action::Window(id, peer.sender.window(rtt)));
-                self.announce_bitrate();
+                self.review_pictures(id, now);
             }
             Err(error) => tracing::trace!(peer = ?id, %error, "report dropped"),
-        }
-    }
-
-    /// Tells the person how fast pictures may be encoded, when that has changed by more than a little.
-    pub(super) fn announce_bitrate(&mut self) {
-        let takes = |peer: &&Peer| peer.link == Link::Up && self.publications.keys().any(|track| peer.wants(*track));
-        let rates = self.peers.values().filter(takes).map(|peer| peer.sender.media_rate());
-        let Some(rate) = common_rate(rates.collect()) else { return };
-        let sound = self.publications.values().filter(|publication| publication.class() == Class::Sound).count();
-        let rate = Bitrate::from_bits(rate.as_bits().saturating_sub(SOUND_RATE.as_bits() * sound as u64));
-        let (told, now) = (self.told_bitrate.as_bits(), rate.as_bits());
-        if now.abs_diff(told) * 20 > told {
-            self.told_bitrate = rate;
-            self.events.push_back(Event::Bitrate(rate));
         }
     }
 
@@ -173,30 +191,24 @@ impl Node {
         Ok(())
     }
 
-    /// Sends a frame to everybody who wants its track.
-    ///
-    /// # Errors
-    /// When the frame is too large or its track was not announced.
-    pub fn send_frame(&mut self, frame: &Frame, now: Time) -> Result<(), PublishError> {
-        let publication = self.publications.get_mut(&frame.track).ok_or(PublishError::NoTrack(frame.track))?;
-        let packets = publication.publish(frame, now)?;
-        let (class, deadline) = (publication.class(), publication.deadline(now));
-        for peer in self.peers.values_mut().filter(|peer| peer.link == Link::Up && peer.wants(frame.track)) {
-            peer.sender.push(packets.clone(), class, deadline);
-        }
-        Ok(())
-    }
-
-    /// Ends a track: everybody learns how many frames it had.
-    pub fn end_track(&mut self, track: TrackId) {
-        if let Some(publication) = self.publications.remove(&track) {
-            self.tell_all(&ToPeer::TrackEnded { track, end: publication.end });
-        }
-    }
-
     /// Asks a peer to send, or no longer to send, one of its tracks.
     pub fn want(&mut self, peer: PeerId, track: TrackId, wanted: bool) {
         self.actions.push_back(tell_peer(peer, &ToPeer::Want { track, wanted }));
+    }
+
+    /// Says something small to the program of one peer, or of all who are connected now. It arrives whole and in order, or
+    /// not at all where the connection breaks.
+    ///
+    /// # Errors
+    /// When it is more than may be said at once.
+    pub fn say(&mut self, peer: Option<PeerId>, bytes: Bytes) -> Result<(), PublishError> {
+        let message = ToPeer::Said { bytes };
+        message.check()?;
+        match peer {
+            Some(peer) => self.actions.push_back(tell_peer(peer, &message)),
+            None => self.tell_all(&message),
+        }
+        Ok(())
     }
 
     /// Asks a peer for a key frame, because its frames do not decode.
@@ -208,35 +220,13 @@ impl Node {
     pub(super) fn want_key_frames(&mut self, now: Time) {
         let tracks: Vec<TrackId> = self.publications.keys().copied().collect();
         for track in tracks {
-            self.handle_key_frame_request(track, now);
+            self.ask_for_key_frame(track, Size::Large, now);
         }
     }
 
-    pub(super) fn handle_key_frame_request(&mut self, track: TrackId, now: Time) {
-        let Some(publication) = self.publications.get_mut(&track) else {
-            return;
-        };
-        if publication.handle_key_frame_request(now) {
-            self.events.push_back(Event::KeyFrameWanted { track });
-        }
-    }
-
-    fn tell_all(&mut self, message: &ToPeer) {
+    pub(super) fn tell_all(&mut self, message: &ToPeer) {
         let up = self.peers.iter().filter(|(_, peer)| peer.link == Link::Up);
         self.actions.extend(up.map(|(id, _)| tell_peer(*id, message)));
-    }
-}
-
-/// The rate for all receivers: the least, but for those who are far below the middle. They lose layers, nobody else does.
-fn common_rate(mut rates: Vec<Bitrate>) -> Option<Bitrate> {
-    rates.sort();
-    let middle = rates.get(rates.len() / 2)?.as_bits();
-    rates.into_iter().find(|rate| rate.as_bits() * 2 >= middle)
-}
-
-fn send_backlog(peer: &mut Peer, publication: &Publication, now: Time) {
-    for packets in publication.backlog() {
-        peer.sender.push(packets.clone(), publication.class(), publication.deadline(now));
     }
 }
 

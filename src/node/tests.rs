@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::media::{Frame, FrameKind, Track, TrackKind, TrackSource};
-use crate::params::{MAX_ROOM_MEMBERS, MAX_TRACKS};
+use crate::params::{MAX_ROOM_MEMBERS, MAX_SAID_LEN, MAX_TRACKS};
 use crate::trust::{MembershipTag, PairSecret, RoomSecret};
 use crate::units::{CaptureTime, FrameNumber, SessionId};
 use crate::wire::codec;
@@ -154,6 +154,23 @@ fn no_frame_goes_to_a_peer_before_its_connection_is_up() {
     assert_eq!(node.poll_datagram(&peer(2), NOW), None);
     node.handle_peer_connected(peer(2), NOW);
     assert!(node.poll_datagram(&peer(2), NOW).is_some(), "then it gets what is kept for late joiners");
+}
+
+#[test]
+fn what_programs_say_reaches_those_who_are_connected_and_no_more_than_fits() {
+    let mut node = connected();
+    std::iter::from_fn(|| node.poll_action()).for_each(drop);
+    let said = ToPeer::Said { bytes: Bytes::from_static(b"hi") };
+    node.say(None, Bytes::from_static(b"hi")).unwrap();
+    let told: Vec<_> = std::iter::from_fn(|| node.poll_action()).collect();
+    assert_eq!(told, [Action::Tell(Party::Peer(peer(2)), codec::encode(&said))]);
+    node.handle_peer_message(peer(2), &body(&codec::encode(&said)), NOW).unwrap();
+    assert_eq!(events(&mut node), [Event::Said { peer: peer(2), bytes: Bytes::from_static(b"hi") }]);
+    let long = Bytes::from(vec![0; MAX_SAID_LEN + 1]);
+    assert!(node.say(None, long.clone()).is_err());
+    let too_long = body(&codec::encode(&ToPeer::Said { bytes: long }));
+    node.handle_peer_message(peer(2), &too_long, NOW).unwrap();
+    assert!(matches!(events(&mut node).as_slice(), [Event::Trouble { .. }]));
 }
 
 #[test]

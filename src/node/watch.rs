@@ -10,9 +10,10 @@ use crate::media::assemble::{Assembler, Unusable};
 use crate::media::jitter::{Jitter, Released};
 use crate::media::playout::{Playout, PlayoutClock, Sense};
 use crate::media::{Frame, Track};
-use crate::params::{KEY_FRAME_REQUEST_INTERVAL, MAX_TRACKS};
+use crate::params::{KEY_FRAME_REQUEST_INTERVAL, MAX_TRACKS, MAX_TRANSFERS};
 use crate::rate::reporter::Reporter;
-use crate::units::{FrameNumber, Time, TrackId};
+use crate::units::{FrameNumber, Time, TrackId, TransferId};
+use crate::wire::chunk::{Chunk, KIND_CHUNK};
 use crate::wire::packet::{Packet, PacketError};
 use crate::wire::repair::{Bundle, KIND_BUNDLE, KIND_PARITY, Parity};
 
@@ -24,6 +25,9 @@ pub(super) struct Watch {
     /// When frames are due, by their tracks' epoch; tracks that are not announced yet have none.
     clocks: BTreeMap<Option<u64>, PlayoutClock>,
     reporter: Reporter,
+    /// Until where the program takes each transfer of the peer's.
+    accepted: BTreeMap<TransferId, u64>,
+    chunks: VecDeque<Chunk>,
     pub(super) frames: u64,
     pub(super) frames_lost: u64,
     /// Datagrams that were of no use.
@@ -52,6 +56,7 @@ pub(super) enum Watched {
     Frame(Frame),
     Lost(TrackId, u32),
     Ended(TrackId),
+    Chunk(Chunk),
     /// The sender must be asked for a key frame.
     NeedsKey(TrackId),
 }
@@ -61,6 +66,7 @@ enum Arrived {
     Packet(Packet),
     Bundle(Bundle),
     Parity(Parity),
+    Chunk(Chunk),
 }
 
 impl Arrived {
@@ -68,6 +74,7 @@ impl Arrived {
         match datagram.first() {
             Some(&KIND_BUNDLE) => Bundle::decode(datagram).map(Arrived::Bundle),
             Some(&KIND_PARITY) => Parity::decode(datagram).map(Arrived::Parity),
+            Some(&KIND_CHUNK) => Chunk::decode(datagram).map(Arrived::Chunk),
             _ => Packet::decode(datagram).map(Arrived::Packet),
         }
     }
@@ -77,6 +84,7 @@ impl Arrived {
             Arrived::Packet(packet) => packet.header.hop_sequence,
             Arrived::Bundle(bundle) => bundle.hop_sequence,
             Arrived::Parity(parity) => parity.header.hop_sequence,
+            Arrived::Chunk(chunk) => chunk.hop_sequence,
         }
     }
 }
@@ -88,12 +96,33 @@ impl Watch {
             tracks: BTreeMap::new(),
             clocks: BTreeMap::new(),
             reporter: Reporter::new(),
+            accepted: BTreeMap::new(),
+            chunks: VecDeque::new(),
             frames: 0,
             frames_lost: 0,
             rejected: 0,
             ended_freezes: (0, Duration::ZERO),
             concealed: Duration::ZERO,
         }
+    }
+
+    /// The connection is new: what was learned over the old one is gone, but not what the program takes.
+    pub(super) fn restart(&mut self, playout: Playout) {
+        let accepted = std::mem::take(&mut self.accepted);
+        *self = Watch { accepted, ..Watch::new(playout) };
+    }
+
+    /// The program takes a transfer up to this byte, or no longer if that is 0. Whether it may take so many at a time.
+    pub(super) fn accept(&mut self, transfer: TransferId, until: u64) -> bool {
+        if until == 0 {
+            self.accepted.remove(&transfer);
+            return true;
+        }
+        let has_room = self.accepted.contains_key(&transfer) || self.accepted.len() < MAX_TRANSFERS;
+        if has_room {
+            self.accepted.insert(transfer, until);
+        }
+        has_room
     }
 
     /// A track is announced; its packets may have come before.
@@ -133,6 +162,7 @@ impl Watch {
                 let id = parity.header.track;
                 self.assemble(id, now, |assembler| assembler.push_parity(parity, now));
             }
+            Arrived::Chunk(chunk) => self.handle_chunk(chunk),
         }
     }
 
@@ -144,6 +174,16 @@ impl Watch {
     /// When a report is due.
     pub(super) fn feedback_due(&self) -> Option<Time> {
         self.reporter.poll_timeout()
+    }
+
+    /// Only what the program asked for is worth its memory.
+    fn handle_chunk(&mut self, chunk: Chunk) {
+        let end = chunk.offset + chunk.data.len() as u64;
+        if self.accepted.get(&chunk.transfer).is_some_and(|until| end <= *until) {
+            self.chunks.push_back(chunk);
+        } else {
+            self.rejected += 1;
+        }
     }
 
     fn handle_packet(&mut self, packet: Packet, now: Time) {
@@ -178,7 +218,7 @@ impl Watch {
 
     /// Everything that is due.
     pub(super) fn drain(&mut self, now: Time) -> VecDeque<Watched> {
-        let mut watched = VecDeque::new();
+        let mut watched: VecDeque<Watched> = self.chunks.drain(..).map(Watched::Chunk).collect();
         let mut ended = Vec::new();
         for (id, receiver) in &mut self.tracks {
             receiver.assembler.handle_timeout(now);

@@ -5,11 +5,12 @@
 
 use std::net::SocketAddr;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::name::Name;
 use super::track::{Track, TrackError};
-use crate::params::{MAX_CANDIDATES, MAX_RELAYS};
+use crate::params::{MAX_CANDIDATES, MAX_RELAYS, MAX_SAID_LEN};
 use crate::trust::{MembershipTag, PairSecret};
 use crate::units::{FrameNumber, PeerId, RoomId, SessionId, TrackId};
 use crate::wire::relay::RelayToken;
@@ -217,6 +218,12 @@ pub enum ToPeer {
         /// Whether to send it.
         wanted: bool,
     },
+    /// Something small that the programs say to each other, such as a line of chat: whole, in order, and none of the
+    /// library's business. At most [`MAX_SAID_LEN`] bytes.
+    Said {
+        /// What is said.
+        bytes: Bytes,
+    },
 }
 
 /// Why a connection is closed, as QUIC application error codes.
@@ -261,6 +268,9 @@ pub enum MessageError {
     /// A track that cannot be.
     #[error(transparent)]
     Track(#[from] TrackError),
+    /// More is said at once than may be.
+    #[error("{0} bytes said at once; at most {MAX_SAID_LEN} are allowed")]
+    Said(usize),
 }
 
 impl Reachability {
@@ -317,9 +327,12 @@ impl ToPeer {
     pub fn check(&self) -> Result<(), MessageError> {
         match self {
             ToPeer::Track(track) => Ok(track.check()?),
-            ToPeer::Hello { .. } | ToPeer::TrackEnded { .. } | ToPeer::KeyFrameRequest { .. } | ToPeer::Want { .. } => {
-                Ok(())
-            }
+            ToPeer::Said { bytes } if bytes.len() > MAX_SAID_LEN => Err(MessageError::Said(bytes.len())),
+            ToPeer::Hello { .. }
+            | ToPeer::TrackEnded { .. }
+            | ToPeer::KeyFrameRequest { .. }
+            | ToPeer::Want { .. }
+            | ToPeer::Said { .. } => Ok(()),
         }
     }
 }

@@ -61,7 +61,18 @@
 //!
 //! One part of one frame in each QUIC datagram (RFC 9221), with a 24-byte header: see [`packet`]. A track is announced in
 //! WebCodecs words ([`track`]) before or after its first packets; a receiver that cannot go on asks with `KeyFrameRequest`.
+//!
+//! # Bulk
+//!
+//! What is in no hurry goes in chunks ([`chunk`]), one in each QUIC datagram, behind all media. They share the media's hop
+//! sequence and reports; what no report says has arrived is sent again. A receiver drops what its program did not ask for.
+//!
+//! # What programs say
+//!
+//! `Said` carries up to 12288 bytes between the programs of two peers, on their control stream: chat, who is muted, and the
+//! like. The library does not look into it.
 
+pub mod chunk;
 pub mod codec;
 pub mod control;
 pub mod feedback;

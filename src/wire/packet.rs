@@ -145,6 +145,11 @@ impl Packet {
 /// The hop sequence counts modulo this plus one.
 pub const HOP_SEQUENCE_MASK: u32 = 0x00ff_ffff;
 
+/// A place in the order of sending as it travels.
+pub fn wrap_sequence(sequence: u64) -> u32 {
+    u32::try_from(sequence & u64::from(HOP_SEQUENCE_MASK)).unwrap_or(0)
+}
+
 /// The whole number whose low 24 bits are `sequence` and which is nearest to `newest`; without one, a number far enough
 /// above zero for earlier ones to be told apart.
 pub fn unwrap_sequence(newest: Option<u64>, sequence: u32) -> u64 {

@@ -144,6 +144,7 @@ fn what_peers_say_to_each_other() {
     message("KeyFrameRequest", &ToPeer::KeyFrameRequest { track: TrackId(300) }, "000403fb2c01");
     message("Want", &ToPeer::Want { track: TrackId(1), wanted: true }, "0003040101");
     message("Want not", &ToPeer::Want { track: TrackId(1), wanted: false }, "0003040100");
+    message("Said", &ToPeer::Said { bytes: Bytes::from_static(b"hi") }, "000405026869");
 }
 
 #[test]
