@@ -2,14 +2,17 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on says where")]
 
+mod bulk;
 mod call;
 mod churn;
+mod group;
 mod hostile;
 mod links;
 mod meeting;
 mod nat_table;
 mod outages;
 mod ping;
+mod quality;
 mod rebinding;
 mod switching;
 mod traps;

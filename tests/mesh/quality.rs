@@ -40,6 +40,7 @@ fn twenty_percent_of_loss_are_borne() {
 #[test]
 fn bursts_of_five_packets_are_borne() {
     let heard = rung(&way().burst_loss(0.1, 5.0), secs(30));
+    // Of ten seeds five never stand still, and the worst does for 4.9 %; why was not traced.
     assert!(heard.concealed <= 0.02 && heard.frozen <= 0.03, "{heard:?}");
 }
 
@@ -74,6 +75,9 @@ fn jitter_and_spikes_are_smoothed_and_forgotten() {
         for seen in [pair.call.sounds(pair.bob, pair.alice), pair.call.pictures(pair.bob, pair.alice)] {
             assert!(seen.windows(2).all(|two| two[0].number < two[1].number), "seed {seed}: not in order");
         }
+        // What was only overtaken is not sent again: 1.1 Mbit/s would come without any repair.
+        let rate = pair.received_bits(secs(5));
+        assert!(rate <= 2_200_000.0, "seed {seed}: {rate} bit/s");
         pair.shape(&way());
         pair.call.world.run(secs(10));
         assert!(pair.stats().jitter_delay <= millis(60), "seed {seed}: {:?}", pair.stats().jitter_delay);
@@ -86,12 +90,16 @@ fn a_way_that_narrows_and_widens_again_is_followed() {
         let wide = way().bottleneck(Bitrate::from_kilobits(4000), millis(250));
         let mut pair = Pair::with(seed, &wide, 6000);
         pair.call.world.run(secs(20));
-        let before = pair.stats();
         pair.shape(&way().bottleneck(Bitrate::from_kilobits(300), millis(250)));
-        let narrowed = pair.call.world.now();
-        pair.call.world.run(secs(20));
-        let squeezed = pair.heard(&before, secs(20));
-        let settled = narrowed + secs(2);
+        // The queue is full, and drops, until the first report about it has come back through it.
+        let before = pair.stats();
+        pair.call.world.run(secs(2));
+        let settled = pair.call.world.now();
+        let lost_at_first = pair.stats().concealed - before.concealed;
+        assert!(lost_at_first <= millis(700), "seed {seed}: {lost_at_first:?}");
+        let before = pair.stats();
+        pair.call.world.run(secs(18));
+        let squeezed = pair.heard(&before, secs(18));
         let sounds = pair.call.sounds(pair.bob, pair.alice);
         let slowest = sounds.iter().filter(|seen| seen.at > settled).map(age).max().unwrap();
         assert!(slowest < millis(25 + 300), "seed {seed}: {slowest:?} {squeezed:?}");
@@ -178,7 +186,8 @@ impl Pair {
 
     fn heard(&mut self, before: &PeerStats, span: Duration) -> Heard {
         let stats = self.stats();
-        let since = Time::from_micros(self.call.world.now().since(Time::ZERO + span).as_micros() as u64);
+        let since =
+            Time::from_micros(u64::try_from(self.call.world.now().since(Time::ZERO + span).as_micros()).unwrap());
         let pictures = self.call.pictures(self.bob, self.alice).iter().filter(|seen| seen.at > since).count();
         Heard {
             concealed: (stats.concealed - before.concealed).as_secs_f64() / span.as_secs_f64(),

@@ -5,6 +5,7 @@
 //! `with_host`.
 
 mod chance;
+pub(crate) mod files;
 pub(crate) mod link;
 pub(crate) mod nat;
 pub(crate) mod peer;
@@ -182,6 +183,7 @@ impl World {
             sockets,
             clock: Clock::default(),
             uplink: Carrier::new(half.clone(), self.rng.next_u64()),
+            shared_uplink: None,
             downlink: Carrier::new(half, self.rng.next_u64()),
             wake: None,
             asleep_until: Time::ZERO,
@@ -230,6 +232,11 @@ impl World {
     pub(crate) fn uplink(&mut self, id: HostId, link: Link) {
         self.tell(id, format!("sends over {link:?}"));
         self.station(id).uplink.reshape(link);
+    }
+
+    /// From now on a host sends over the uplink of another, together with it.
+    pub(crate) fn share_uplink(&mut self, id: HostId, of: HostId) {
+        self.station(id).shared_uplink = Some(of);
     }
 
     /// Shapes what a host receives.

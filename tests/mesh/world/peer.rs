@@ -19,7 +19,8 @@ use meipo::trust::RoomSecret;
 use meipo::units::{CaptureTime, FrameNumber, PeerId, Time, TrackId};
 use meipo::wire::control::{Candidate, CandidateKind};
 
-use super::studio::{CAMERA, MICROPHONE, Studio, is_intact};
+use super::files::{Incoming, Outgoing};
+use super::studio::{CAMERA, CAMERA_SMALLER, MICROPHONE, Studio, is_intact};
 use super::{Host, TUNNEL, Transmit};
 
 /// What a peer is made of.
@@ -66,6 +67,8 @@ pub(crate) struct Peer {
     /// What happened, but for frames.
     pub(crate) events: Vec<(Time, Event)>,
     frames: BTreeMap<(PeerId, TrackId), Vec<Seen>>,
+    gives: Option<Outgoing>,
+    gets: Incoming,
 }
 
 /// A frame that was seen.
@@ -74,6 +77,7 @@ pub(crate) struct Seen {
     pub(crate) at: Time,
     pub(crate) number: FrameNumber,
     pub(crate) captured: CaptureTime,
+    pub(crate) len: usize,
 }
 
 impl Peer {
@@ -99,6 +103,8 @@ impl Peer {
             has_tunnel: false,
             events: Vec::new(),
             frames: BTreeMap::new(),
+            gives: None,
+            gets: Incoming::default(),
         };
         peer.has_addresses(addresses, now);
         peer
@@ -132,7 +138,32 @@ impl Peer {
             for track in tracks {
                 machine.node().publish(track).expect("a track that can be");
             }
+            machine.node().publish_smaller(CAMERA, CAMERA_SMALLER).expect("a camera");
         });
+    }
+
+    /// Sends a file of so many bytes to another.
+    pub(crate) fn give(&mut self, to: PeerId, len: u64, now: Time) {
+        self.gives = Some(Outgoing::new(to, len));
+        self.give_more(now);
+    }
+
+    /// Bytes of the file that others are known to have.
+    pub(crate) fn given(&self) -> u64 {
+        self.gives.as_ref().map_or(0, |file| file.arrived)
+    }
+
+    /// Bytes of another's file that have come.
+    pub(crate) fn got(&self) -> u64 {
+        self.gets.got
+    }
+
+    fn give_more(&mut self, now: Time) {
+        if let Some(mut file) = self.gives.take() {
+            file.give(self.machine.node());
+            self.machine.settle(now);
+            self.gives = Some(file);
+        }
     }
 
     /// The program's own word to its machine.
@@ -174,7 +205,11 @@ impl Peer {
             self.fulfil(request, now);
         }
         while let Some(event) = self.machine.poll_event() {
+            let is_room = matches!(event, Event::BulkArrived { .. });
             self.note(event, now);
+            if is_room {
+                self.give_more(now);
+            }
         }
     }
 
@@ -193,18 +228,23 @@ impl Peer {
     fn note(&mut self, event: Event, now: Time) {
         if let Event::Frame { peer, frame } = event {
             assert!(is_intact(&frame), "frame {:?} of {peer:?} is not what was sent", frame.number);
-            let seen = Seen { at: now, number: frame.number, captured: frame.captured };
+            let seen = Seen { at: now, number: frame.number, captured: frame.captured, len: frame.data.len() };
             self.frames.entry((peer, frame.track)).or_default().push(seen);
             return;
         }
-        if let (Event::KeyFrameWanted { .. }, Some(studio)) = (&event, &mut self.studio) {
-            studio.want_key();
+        self.gets.handle_event(&event);
+        if let Some(file) = &mut self.gives {
+            file.handle_event(&event);
         }
-        if let (Event::Bitrate(rate), Some(studio)) = (&event, &mut self.studio) {
-            studio.follow(*rate);
-            return;
+        match (&event, &mut self.studio) {
+            (Event::KeyFrameWanted { track }, Some(studio)) => studio.want_key(*track),
+            (Event::Bitrate(rate), Some(studio)) => studio.follow(*rate),
+            (Event::SmallerBitrate { rate, .. }, Some(studio)) => studio.follow_smaller(*rate, now),
+            _ => {}
         }
-        self.events.push((now, event));
+        if !matches!(event, Event::Bitrate(_) | Event::Bulk { .. } | Event::BulkArrived { .. }) {
+            self.events.push((now, event));
+        }
     }
 
     fn through_tunnel(&mut self, bytes: Vec<u8>) {

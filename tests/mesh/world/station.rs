@@ -9,7 +9,7 @@ use meipo::units::Time;
 use super::link::Carrier;
 use super::nat::Protocol;
 use super::topology::NetworkId;
-use super::{Host, MAIN_PORT, TUNNEL};
+use super::{Host, HostId, MAIN_PORT, TUNNEL};
 
 pub(crate) struct Station {
     pub(crate) name: String,
@@ -20,6 +20,8 @@ pub(crate) struct Station {
     pub(crate) sockets: Sockets,
     pub(crate) clock: Clock,
     pub(crate) uplink: Carrier,
+    /// Whose uplink it sends over, if not its own.
+    pub(crate) shared_uplink: Option<HostId>,
     pub(crate) downlink: Carrier,
     pub(crate) wake: Option<Time>,
     pub(crate) asleep_until: Time,

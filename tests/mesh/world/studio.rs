@@ -9,6 +9,9 @@ use meipo::units::{Bitrate, CaptureTime, FrameNumber, Time, TrackId};
 /// The track of pictures.
 pub(crate) const CAMERA: TrackId = TrackId(1);
 
+/// Under which the same pictures are handed over in a smaller size.
+pub(crate) const CAMERA_SMALLER: TrackId = TrackId(3);
+
 /// The track of sound.
 pub(crate) const MICROPHONE: TrackId = TrackId(2);
 
@@ -16,8 +19,17 @@ pub(crate) const MICROPHONE: TrackId = TrackId(2);
 #[derive(Clone, Debug)]
 pub(crate) struct Studio {
     began: Time,
-    picture: Pace,
+    camera: Camera,
+    /// The smaller size, while somebody needs it.
+    smaller: Option<Camera>,
     sound: Pace,
+}
+
+/// A camera and its encoder.
+#[derive(Clone, Debug)]
+struct Camera {
+    track: TrackId,
+    pace: Pace,
     key_len: usize,
     delta_len: usize,
     /// The two as long as no rate says otherwise, and the distance of pictures.
@@ -37,57 +49,50 @@ struct Pace {
 impl Studio {
     /// 30 pictures a second at 400 kbit/s, and 50 times 20 ms of sound.
     pub(crate) fn new(now: Time) -> Self {
-        let pace = |interval| Pace { interval, next: now, number: 0 };
-        let interval = Duration::from_micros(33_333);
-        Studio {
-            began: now,
-            picture: pace(interval),
-            sound: pace(Duration::from_millis(20)),
-            key_len: 8000,
-            delta_len: 1600,
-            full: (8000, 1600, interval),
-            last_key: None,
-            is_key_wanted: false,
-        }
+        let sound = Pace { interval: Duration::from_millis(20), next: now, number: 0 };
+        Studio { began: now, camera: Camera::new(CAMERA, 8000, 1600, now), smaller: None, sound }
     }
 
     /// Pictures of about so many kilobits a second.
     pub(crate) fn kilobits(mut self, kilobits: usize) -> Self {
-        self.delta_len = kilobits * 1000 / 8 / 30;
-        self.key_len = self.delta_len * 5;
-        self.full = (self.key_len, self.delta_len, self.picture.interval);
+        let delta_len = kilobits * 1000 / 8 / 30;
+        self.camera = Camera::new(CAMERA, delta_len * 5, delta_len, self.camera.pace.next);
         self
     }
 
     /// Frames this much further apart.
     pub(crate) fn slower(mut self, times: u32) -> Self {
-        self.picture.interval *= times;
+        self.camera.pace.interval *= times;
         self.sound.interval *= times;
-        self.full.2 = self.picture.interval;
+        self.camera.full.2 = self.camera.pace.interval;
         self
     }
 
-    /// From the next picture on the encoder keeps to this rate: with smaller pictures, then also with fewer.
+    /// From the next picture on the encoder keeps to this rate.
     pub(crate) fn follow(&mut self, rate: Bitrate) {
-        let (key_len, delta_len, interval) = self.full;
-        let times = match rate.as_bits() {
-            0..90_000 => 4,
-            90_000..180_000 => 2,
-            _ => 1,
-        };
-        self.picture.interval = interval * times;
-        let bytes = usize::try_from(rate.bytes_in(self.picture.interval)).expect("a picture");
-        self.delta_len = delta_len.min(bytes);
-        self.key_len = key_len.min(self.delta_len * 5);
+        self.camera.follow(rate);
     }
 
-    /// Decoding must be able to start at the next picture.
-    pub(crate) fn want_key(&mut self) {
-        self.is_key_wanted = true;
+    /// The smaller size is to be had with this rate, or not.
+    pub(crate) fn follow_smaller(&mut self, rate: Option<Bitrate>, now: Time) {
+        let Some(rate) = rate else {
+            self.smaller = None;
+            return;
+        };
+        let camera = self.smaller.get_or_insert_with(|| Camera::new(CAMERA_SMALLER, 6000, 1200, now));
+        camera.follow(rate);
+    }
+
+    /// Decoding must be able to start at the next picture of this track.
+    pub(crate) fn want_key(&mut self, track: TrackId) {
+        for camera in [&mut self.camera].into_iter().chain(&mut self.smaller) {
+            camera.is_key_wanted |= camera.track == track;
+        }
     }
 
     pub(crate) fn next(&self) -> Time {
-        self.picture.next.min(self.sound.next)
+        let smaller = self.smaller.as_ref().map(|camera| camera.pace.next);
+        smaller.into_iter().fold(self.camera.pace.next.min(self.sound.next), Time::min)
     }
 
     pub(crate) fn tracks(&self) -> [Track; 2] {
@@ -109,28 +114,57 @@ impl Studio {
 
     /// What was captured up to now. Devices that slept bring nothing of that time.
     pub(crate) fn frames(&mut self, now: Time) -> Vec<Frame> {
-        let mut frames = Vec::new();
-        if let Some(number) = self.picture.take(now) {
-            frames.push(self.capture(number, now));
-        }
+        let since = now.since(self.began);
+        let cameras = [&mut self.camera].into_iter().chain(&mut self.smaller);
+        let mut frames: Vec<Frame> = cameras.filter_map(|camera| camera.take(since, now)).collect();
         if let Some(number) = self.sound.take(now) {
-            frames.push(frame(MICROPHONE, number, now.since(self.began), FrameKind::Key, 0, SOUND_LEN));
+            frames.push(frame(MICROPHONE, number, since, FrameKind::Key, 0, SOUND_LEN));
         }
         frames
     }
+}
 
-    fn capture(&mut self, number: u32, now: Time) -> Frame {
-        let captured = now.since(self.began);
+impl Camera {
+    fn new(track: TrackId, key_len: usize, delta_len: usize, now: Time) -> Self {
+        let interval = Duration::from_micros(33_333);
+        Camera {
+            track,
+            pace: Pace { interval, next: now, number: 0 },
+            key_len,
+            delta_len,
+            full: (key_len, delta_len, interval),
+            last_key: None,
+            is_key_wanted: false,
+        }
+    }
+
+    /// Smaller pictures, then also fewer.
+    fn follow(&mut self, rate: Bitrate) {
+        let (key_len, delta_len, interval) = self.full;
+        let times = match rate.as_bits() {
+            0..90_000 => 4,
+            90_000..180_000 => 2,
+            _ => 1,
+        };
+        self.pace.interval = interval * times;
+        let bytes = usize::try_from(rate.bytes_in(self.pace.interval)).expect("a picture");
+        self.delta_len = delta_len.min(bytes);
+        self.key_len = key_len.min(self.delta_len * 5);
+    }
+
+    fn take(&mut self, captured: Duration, now: Time) -> Option<Frame> {
+        let number = self.pace.take(now)?;
         let last_key = self.last_key.filter(|_| !std::mem::take(&mut self.is_key_wanted));
         let Some(last_key) = last_key else {
             self.last_key = Some(number);
-            return frame(CAMERA, number, captured, FrameKind::Key, 0, self.key_len);
+            return Some(frame(self.track, number, captured, FrameKind::Key, 0, self.key_len));
         };
         // Two temporal layers: each picture of the upper one needs the one before, each of the lower one the one before that.
         let is_upper = (number - last_key) % 2 == 1;
-        let mut picture = frame(CAMERA, number, captured, FrameKind::Delta, 2 - u8::from(is_upper), self.delta_len);
+        let needs = 2 - u8::from(is_upper);
+        let mut picture = frame(self.track, number, captured, FrameKind::Delta, needs, self.delta_len);
         picture.temporal_layer = u8::from(is_upper);
-        picture
+        Some(picture)
     }
 }
 
@@ -148,23 +182,24 @@ impl Pace {
 
 /// Whether a frame carries the bytes it was published with.
 pub(crate) fn is_intact(frame: &Frame) -> bool {
-    frame.data.iter().enumerate().all(|(at, byte)| *byte == byte_at(frame.number.0, at))
+    frame.data.iter().enumerate().all(|(at, byte)| *byte == byte_at(frame.captured, at))
 }
 
 fn frame(track: TrackId, number: u32, captured: Duration, kind: FrameKind, needs: u8, len: usize) -> Frame {
+    let captured = CaptureTime::from_micros(u64::try_from(captured.as_micros()).expect("a short call"));
     Frame {
         track,
         number: FrameNumber(number),
-        captured: CaptureTime::from_micros(u64::try_from(captured.as_micros()).expect("a short call")),
+        captured,
         kind,
         temporal_layer: 0,
         needs,
-        data: (0..len).map(|at| byte_at(number, at)).collect(),
+        data: (0..len).map(|at| byte_at(captured, at)).collect(),
     }
 }
 
-fn byte_at(number: u32, at: usize) -> u8 {
-    (number as usize).wrapping_mul(31).wrapping_add(at * 7).to_le_bytes()[0]
+fn byte_at(captured: CaptureTime, at: usize) -> u8 {
+    (captured.as_micros() / 100).wrapping_mul(31).wrapping_add(at as u64 * 7).to_le_bytes()[0]
 }
 
 /// Bytes of 20 ms of sound at 32 kbit/s.

@@ -85,7 +85,8 @@ impl World {
             Err(refusal) => return self.lose(&datagram, &format!("{refusal:?}")),
         };
         datagram.from = from;
-        let arrivals = carry(&mut self.station(sender).uplink, now, &datagram);
+        let owner = self.station(sender).shared_uplink.unwrap_or(sender);
+        let arrivals = carry(&mut self.station(owner).uplink, now, &datagram);
         if arrivals.is_lost() {
             return self.lose(&datagram, "lost on the uplink");
         }
