@@ -1,0 +1,119 @@
+//! Our side: the programs as a person runs them. The rendezvous is on the near host, beside the publisher.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::call::{Call, Report, figure};
+use crate::emulator::{Emulator, Host};
+use crate::process::Process;
+use crate::programs::Programs;
+
+/// A publisher, a watcher and the rendezvous that has introduced them.
+pub(crate) struct MeipoCall {
+    watcher: Process,
+    publisher: Process,
+    _rendezvous: Process,
+    _home: TempDir,
+    frames: Option<f64>,
+    estimate_kbps: Option<f64>,
+}
+
+impl MeipoCall {
+    /// Lets both join a room.
+    pub(crate) fn start(emulator: &Emulator, programs: &Programs) -> Result<Self, String> {
+        let home = TempDir::new().map_err(|error| format!("a temporary folder: {error}"))?;
+        let places = Places { programs, home: home.path().to_owned() };
+        let public = format!("{}:1935", emulator.near.address);
+        let mut rendezvous = places.rendezvous(&emulator.near);
+        rendezvous.args(["--listen", "0.0.0.0:1935", "--json", "--public-addr", &public]);
+        let mut rendezvous = Process::start(rendezvous);
+        let listening = |event: &Value| event["event"] == "listening";
+        rendezvous.look_for(PATIENCE, listening).ok_or_else(|| format!("no rendezvous\n{}", rendezvous.story()))?;
+        let link = places.invite(&emulator.near, &public)?;
+        let mut publish = places.peer(&emulator.near, "alice");
+        publish.args(["publish", &link, "--test-pattern", "640x480@30", "--bitrate", "1200k", "--hue", "200"]);
+        let mut watch = places.peer(&emulator.far, "bob");
+        watch.args(["watch", &link]);
+        let (publisher, watcher) = (Process::start(publish), Process::start(watch));
+        let (frames, estimate_kbps) = (None, None);
+        Ok(MeipoCall { watcher, publisher, _rendezvous: rendezvous, _home: home, frames, estimate_kbps })
+    }
+
+    /// The publisher's latest opinion, of which nobody waits for more.
+    fn note_estimate(&mut self) {
+        let is_stats = |event: &Value| event["event"] == "stats";
+        while let Some(stats) = self.publisher.look_for(Duration::ZERO, is_stats) {
+            self.estimate_kbps = figure(&stats, "estimate_kbps").or(self.estimate_kbps);
+        }
+    }
+}
+
+impl Call for MeipoCall {
+    fn wait_for_pictures(&mut self, limit: Duration) -> Result<(), String> {
+        let is_direct = |event: &Value| {
+            event["event"] == "stats" && event["path"] == "direct" && figure(event, "latency_ms").is_some()
+        };
+        let found = self.watcher.look_for(limit, is_direct);
+        found.map(drop).ok_or_else(|| format!("no pictures directly\n{}", self.watcher.story()))
+    }
+
+    fn next_report(&mut self, limit: Duration) -> Option<Report> {
+        let stats = self.watcher.look_for(limit, |event| event["event"] == "stats")?;
+        self.note_estimate();
+        let number = |name| figure(&stats, name).unwrap_or_default();
+        let frames = number("frames");
+        let new = frames - self.frames.replace(frames).unwrap_or(frames);
+        Some(Report {
+            received_kbps: number("received_kbps"),
+            estimate_kbps: self.estimate_kbps,
+            // All that is not sound; what sound is missing makes this a little less than it is.
+            pictures: figure(&stats, "pictures_per_second").unwrap_or((new - SOUNDS_PER_SECOND).max(0.0)),
+            width: WIDTH,
+            latency_ms: figure(&stats, "latency_ms"),
+            buffer_ms: figure(&stats, "jitter_buffer_ms"),
+            freezes_total: number("freezes"),
+            freeze_ms_total: number("freeze_ms"),
+            concealed_ms_total: figure(&stats, "concealed_ms"),
+        })
+    }
+}
+
+/// Where the programs are and where they keep their keys.
+struct Places<'a> {
+    programs: &'a Programs,
+    home: PathBuf,
+}
+
+impl Places<'_> {
+    fn rendezvous(&self, host: &Host) -> Command {
+        let mut command = host.command(self.programs.path("rendezvous"));
+        command.arg("--data-dir").arg(self.home.join("rendezvous"));
+        command
+    }
+
+    /// The link to a room.
+    fn invite(&self, host: &Host, public: &str) -> Result<String, String> {
+        let mut command = self.rendezvous(host);
+        command.args(["invite", "ladder", "--json", "--public-addr", public]).stderr(Stdio::null());
+        let output = command.output().map_err(|error| format!("rendezvous invite: {error}"))?;
+        let invite: Value = serde_json::from_slice(&output.stdout).map_err(|error| format!("the invite: {error}"))?;
+        let link = invite.get("link").and_then(Value::as_str).map(str::to_owned);
+        link.ok_or_else(|| format!("an invite without link: {invite}"))
+    }
+
+    fn peer(&self, host: &Host, name: &str) -> Command {
+        let mut command = host.command(self.programs.path("peer"));
+        command.args(["--json", "--no-port-mapping", "--name", name]);
+        command.arg("--identity").arg(self.home.join(format!("{name}.pem")));
+        command
+    }
+}
+
+/// The test pattern has one size.
+const WIDTH: f64 = 640.0;
+const SOUNDS_PER_SECOND: f64 = 50.0;
+const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,0 +1,38 @@
+//! The programs under test, built as they are released.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Where the programs are.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    folder: PathBuf,
+}
+
+impl Programs {
+    /// Builds what is not up to date.
+    pub(crate) fn build() -> Result<Self, String> {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = Command::new(cargo);
+        command.args(["build", "--release", "--package", "peer", "--package", "rendezvous", "--bins", "--examples"]);
+        command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+        let status = command.status().map_err(|error| format!("cargo: {error}"))?;
+        if !status.success() {
+            return Err("the programs cannot be built".to_owned());
+        }
+        let bench = std::env::current_exe().map_err(|error| format!("this program's place: {error}"))?;
+        // …/release/deps/ladder-…
+        let folder = bench.parent().and_then(Path::parent).ok_or("this program lies outside of target/")?;
+        Ok(Programs { folder: folder.to_owned() })
+    }
+
+    /// A program of this name.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// An example of the peer package of this name.
+    pub(crate) fn example(&self, name: &str) -> PathBuf {
+        self.folder.join("examples").join(name)
+    }
+}
