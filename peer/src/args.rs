@@ -4,7 +4,6 @@
 //! never quotes a link, because its secret would stay on the screen.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -14,7 +13,7 @@ use meipo::path::Policy;
 use meipo::units::Bitrate;
 use meipo::wire::name::Name;
 
-use crate::params::{PATTERN_MAX_RATE, PATTERN_MAX_SIDE, PATTERN_MIN_SIDE};
+pub use crate::wishes::{KeyInterval, MostBits, PatternSpec};
 
 /// See and hear the people in a room, straight from machine to machine.
 ///
@@ -36,6 +35,11 @@ pub struct Args {
 pub enum Command {
     /// Print who this machine is to others
     Id,
+    /// See and hear the people in the room, in your browser
+    ///
+    /// The page comes from this program and from nowhere else; nothing is sent to anybody before you enter the room on it.
+    #[command(after_help = JOIN_EXAMPLES)]
+    Join(JoinArgs),
     /// Show a file, standard input or a test pattern to everybody in the room
     #[command(after_help = PUBLISH_EXAMPLES)]
     Publish(PublishArgs),
@@ -53,6 +57,37 @@ pub enum Command {
     /// A rendezvous and three peers on this machine, with nothing to install or open
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoArgs),
+}
+
+/// How to be in the room with a browser.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct JoinArgs {
+    /// The invite link
+    #[arg(value_name = "LINK")]
+    first: Option<String>,
+    /// How the page is served.
+    #[command(flatten)]
+    pub page: PageArgs,
+}
+
+/// How the page is served, and what it asks of the camera.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct PageArgs {
+    /// What to ask of the camera
+    #[arg(long, value_name = "WxH@FPS", default_value = "640x480@30")]
+    pub video: PatternSpec,
+    /// Bits a second of the pictures at most; none: as many as the network carries
+    #[arg(long, value_name = "RATE", default_value = "1500k")]
+    pub bitrate: MostBits,
+    /// Seconds between two key frames at most; 0: every picture is one; none: only when somebody needs one
+    #[arg(long, value_name = "SECONDS", default_value = "none")]
+    pub keyframe_interval: KeyInterval,
+    /// Port of the page on this machine; 0: any that is free
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    pub port: u16,
+    /// Print the page's address and do not open it
+    #[arg(long)]
+    pub no_browser: bool,
 }
 
 /// What to publish, and how.
@@ -116,12 +151,15 @@ pub struct DoctorArgs {
 /// How to show off.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct DemoArgs {
-    /// Print lines instead of the live table
-    #[arg(long)]
+    /// Show a table of the three peers instead of the page
+    #[arg(long, conflicts_with = "PageArgs")]
     pub headless: bool,
     /// The peers' pictures
     #[arg(long, value_name = "WxH@FPS", default_value = "320x240@30")]
     pub pattern: PatternSpec,
+    /// How the page is served.
+    #[command(flatten)]
+    pub page: PageArgs,
 }
 
 /// How to do it, whatever it is.
@@ -199,6 +237,16 @@ impl PublishArgs {
     }
 }
 
+impl JoinArgs {
+    /// What to join.
+    ///
+    /// # Errors
+    /// When the link is wrong.
+    pub fn resolve(&self, options: &Options) -> anyhow::Result<Link> {
+        parse_link(self.first.as_deref().or(options.link.as_deref()))
+    }
+}
+
 impl WatchArgs {
     /// What to watch.
     ///
@@ -249,41 +297,6 @@ impl Options {
         let user = || std::env::var("USER").ok()?.parse().ok();
         let plain = || "peer".parse().expect("a short word is a name");
         self.name.clone().or_else(user).unwrap_or_else(plain)
-    }
-}
-
-/// Size and rate of a test pattern, as `640x480@30`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct PatternSpec {
-    /// Pixels a line.
-    pub width: u16,
-    /// Lines.
-    pub height: u16,
-    /// Pictures a second.
-    pub rate: u16,
-}
-
-impl FromStr for PatternSpec {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let shape = || format!("{text:?} is no size and rate; write for example 640x480@30");
-        let (size, rate) = text.split_once('@').unwrap_or((text, "30"));
-        let (width, height) = size.split_once(['x', 'X', '×']).ok_or_else(shape)?;
-        let number = |text: &str| text.parse::<u16>().map_err(|_| shape());
-        let (width, height, rate) = (number(width)?, number(height)?, number(rate)?);
-        for side in [width, height] {
-            if side % 2 == 1 {
-                return Err(format!("a side of {side} pixels is odd; H.264 takes even sizes"));
-            }
-            if !(PATTERN_MIN_SIDE..=PATTERN_MAX_SIDE).contains(&side) {
-                return Err(format!("a side of {side} pixels; {PATTERN_MIN_SIDE} to {PATTERN_MAX_SIDE} are possible"));
-            }
-        }
-        if !(1..=PATTERN_MAX_RATE).contains(&rate) {
-            return Err(format!("{rate} pictures a second; 1 to {PATTERN_MAX_RATE} are possible"));
-        }
-        Ok(PatternSpec { width, height, rate })
     }
 }
 
@@ -342,10 +355,17 @@ fn parse_delay(text: &str) -> Result<Duration, String> {
 const EXAMPLES: &str = "\
 Examples:
   peer demo                                          see it work, on this machine alone
+  peer join \"$LINK\"                                   see and hear each other, in your browser
   peer publish \"$LINK\" clip.mkv --name alice          be a headless camera
   peer watch \"$LINK\"                                  see how well everybody comes through
   peer doctor \"$LINK\"                                 see what stands in the way
   peer record \"$LINK\" recordings                      keep what is said and shown";
+
+const JOIN_EXAMPLES: &str = "\
+Examples:
+  peer join \"$LINK\" --name alice
+  peer join \"$LINK\" --video 1280x720@60 --bitrate none
+  peer join \"$LINK\" --keyframe-interval 1 --no-browser";
 
 const PUBLISH_EXAMPLES: &str = "\
 Examples:
@@ -366,8 +386,8 @@ Examples:
 const DEMO_EXAMPLES: &str = "\
 Examples:
   peer demo
-  peer demo --pattern 640x480@30 --seconds 20
-  peer demo --json | jq 'select(.event == \"stats\") | [.at, .name, .path, .latency_ms]'";
+  peer demo --headless --pattern 640x480@30 --seconds 20
+  peer demo --headless --json | jq 'select(.event == \"stats\") | [.at, .name, .path, .latency_ms]'";
 
 /// A server's name or address with its port.
 fn host_port(text: &str) -> Result<String, String> {

@@ -95,7 +95,7 @@ impl Board {
                     row.stats.rtt_ms = path.rtt_ms.or(row.stats.rtt_ms);
                 }
             }
-            Report::Track(_) | Report::TrackEnded(_) | Report::Recording(_) | Report::Error(_) => {}
+            Report::Track(_) | Report::TrackEnded(_) | Report::Recording(_) | Report::Page(_) | Report::Error(_) => {}
         }
         let who = at.map_or(String::new(), |at| format!("[{at}] "));
         self.note(format!("{who}{report}"));

@@ -1,4 +1,4 @@
-//! `peer demo`: a rendezvous and three peers in this process, who see and hear each other.
+//! `peer demo`: a rendezvous and three peers in this process, who see and hear each other, and a page to join them.
 //!
 //! Everything but the network between them is as it is between machines: sockets, encryption, paths, codecs.
 
@@ -22,6 +22,7 @@ use crate::board::Board;
 use crate::events::{Invite, Report};
 use crate::feed::Feed;
 use crate::identity::Claim;
+use crate::join;
 use crate::output::{Reporter, Style};
 use crate::params::DEMO_BITRATE;
 use crate::pattern_feed::Settings;
@@ -38,21 +39,34 @@ use crate::viewer::Viewer;
 pub async fn run(args: &DemoArgs, options: &Options) -> anyhow::Result<()> {
     let rendezvous = Rendezvous::start().await?;
     let style = Style::choose(options);
-    let style = if args.headless && style == Style::Table { Style::Plain } else { style };
+    // The page is what the person looks at; here it is enough to say where it is.
+    let style = if style == Style::Table && !args.headless { Style::Plain } else { style };
     let program = Program::start_with(style, Board::new("demo on this machine".to_owned()))?;
     program.reporter().tell(Report::Invite(Invite { link: rendezvous.link.to_string() }));
-    if style == Style::Plain {
-        program.reporter().note("open another terminal and run: peer watch 'LINK', with the link above");
-    }
+    let is_heard = args.headless || style == Style::Json;
     let result = {
         let [alice, bob, carol] = PEOPLE.map(|person| {
-            stay(person, args, options, rendezvous.link.clone(), program.reporter().for_peer(person.0), program.stop())
+            let reporter = if is_heard { program.reporter().for_peer(person.0) } else { Reporter::unheard() };
+            stay(person, args, options, rendezvous.link.clone(), reporter, program.stop())
         });
-        tokio::try_join!(alice, bob, carol).map(drop)
+        let guest = guest(args, options, rendezvous.link.clone(), &program);
+        tokio::try_join!(alice, bob, carol, guest).map(drop)
     };
     program.end().await;
     rendezvous.end().await;
     result
+}
+
+/// The person, on the page. When they leave, the demo is over.
+async fn guest(args: &DemoArgs, options: &Options, link: Link, program: &Program) -> anyhow::Result<()> {
+    if args.headless {
+        return Ok(());
+    }
+    join::attend(&args.page, options, link, program).await?;
+    if !program.stop().is_asked() {
+        program.stop().ask();
+    }
+    Ok(())
 }
 
 /// One peer: shows its pattern, and decodes what the others show. One that ends, ends all.

@@ -5,10 +5,11 @@
 use std::fmt;
 
 use meipo::media::{Track, TrackKind, TrackSource};
-use meipo::node::PeerStats;
-use meipo::path::PathKind;
 use meipo::units::PeerId;
 use serde::{Serialize, Serializer};
+
+pub use crate::stats::Stats;
+pub(crate) use crate::stats::tenths;
 
 /// One line of output.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -48,6 +49,8 @@ pub enum Report {
     RendezvousBack,
     /// A room was opened for you, and this is its link (`demo` only).
     Invite(Invite),
+    /// The page is served and can be opened (`join` only).
+    Page(PageReport),
     /// Something went wrong that a person should know; the program goes on.
     Error(ErrorReport),
 }
@@ -159,51 +162,6 @@ pub struct PathReport {
     pub address_family: Option<&'static str>,
 }
 
-/// How it goes with a peer. Counters count since the connection began, rates are those of the last second.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Stats {
-    /// With whom.
-    #[serde(serialize_with = "text_or_null")]
-    pub peer: Option<PeerId>,
-    /// What the peer calls itself.
-    pub name: String,
-    /// `direct`, `relayed` or `tunnelled`; null before a way is known.
-    pub path: Option<&'static str>,
-    /// Media sent to the peer in the last second, kilobits.
-    pub sent_kbps: u64,
-    /// Media received from the peer in the last second, kilobits.
-    pub received_kbps: u64,
-    /// Share of the peer's packets lost on the way in the last second, 0 to 1.
-    pub loss: f64,
-    /// Round-trip time in milliseconds; null before it is measured.
-    pub rtt_ms: Option<f64>,
-    /// Frames of sound and pictures received whole and in time.
-    pub frames: u64,
-    /// Frames that did not come in time, or need one that did not.
-    pub frames_lost: u64,
-    /// Times the pictures stood still.
-    pub freezes: u64,
-    /// How long they stood still in all, milliseconds.
-    pub freeze_ms: u64,
-    /// Longest time between two media packets of the peer, milliseconds.
-    pub longest_gap_ms: u64,
-    /// From capture to decoded picture (sound, if there are no pictures), mean of the last second, milliseconds; null where
-    /// nothing is decoded or clocks do not agree.
-    pub latency_ms: Option<f64>,
-    /// How long frames are held back to be played evenly, milliseconds.
-    pub jitter_buffer_ms: u64,
-    /// How fast may be sent to the peer, kilobits a second.
-    pub estimate_kbps: u64,
-    /// How long packets to the peer wait on the way, milliseconds.
-    pub queue_ms: u64,
-    /// Share of what was sent to the peer that is parity, copies and repetitions, 0 to 1.
-    pub parity_share: f64,
-    /// Frames that came whole and still could not be decoded.
-    pub decode_errors: u64,
-    /// Frames of codecs that only a browser decodes; they are received and counted.
-    pub undecodable: u64,
-}
-
 /// A recording has begun.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Recording {
@@ -231,6 +189,13 @@ pub struct RendezvousLost {
 pub struct Invite {
     /// The link to it. Whoever has it can enter.
     pub link: String,
+}
+
+/// The page can be opened.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PageReport {
+    /// Its address, with a token that is good once.
+    pub url: String,
 }
 
 /// Something went wrong that a person should know.
@@ -267,31 +232,6 @@ impl TrackReport {
     }
 }
 
-impl Stats {
-    /// What the library counted; what decoding adds stays empty.
-    pub fn new(peer: PeerId, stats: &PeerStats) -> Self {
-        Stats {
-            peer: Some(peer),
-            name: stats.name.clone(),
-            path: stats.path.map(PathKind::as_str),
-            sent_kbps: kilobits(stats.sent_bits),
-            received_kbps: kilobits(stats.received_bits),
-            loss: (stats.loss * 10_000.0).round() / 10_000.0,
-            rtt_ms: stats.rtt.map(|rtt| tenths(rtt.as_secs_f64() * 1000.0)),
-            frames: stats.frames,
-            frames_lost: stats.frames_lost,
-            freezes: stats.freezes,
-            freeze_ms: millis(stats.freeze_time),
-            longest_gap_ms: millis(stats.longest_gap),
-            jitter_buffer_ms: millis(stats.jitter_delay),
-            estimate_kbps: kilobits(stats.estimate_bits),
-            queue_ms: millis(stats.queue_delay),
-            parity_share: (stats.repair_share * 1000.0).round() / 1000.0,
-            ..Stats::default()
-        }
-    }
-}
-
 /// A line for people, without time and without colour.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -313,6 +253,7 @@ impl fmt::Display for Report {
             Report::RendezvousLost(it) => write!(f, "the rendezvous is lost ({}); calls go on", it.reason),
             Report::RendezvousBack => f.write_str("the rendezvous is back"),
             Report::Invite(it) => write!(f, "invite others with {}", it.link),
+            Report::Page(it) => write!(f, "your call is at {}", it.url),
             Report::Error(ErrorReport { message, name: Some(name), .. }) => write!(f, "{name}: {message}"),
             Report::Error(it) => f.write_str(&it.message),
         }
@@ -364,25 +305,12 @@ fn way(kind: &str) -> &str {
     }
 }
 
-fn kilobits(bits: u64) -> u64 {
-    bits.saturating_add(500) / 1000
-}
-
-fn millis(span: std::time::Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Rounded to one digit behind the point.
-pub(crate) fn tenths(value: f64) -> f64 {
-    (value * 10.0).round() / 10.0
-}
-
 fn text<S: Serializer>(id: &PeerId, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(id)
 }
 
 #[expect(clippy::ref_option, reason = "serde passes the field as it is")]
-fn text_or_null<S: Serializer>(id: &Option<PeerId>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn text_or_null<S: Serializer>(id: &Option<PeerId>, serializer: S) -> Result<S::Ok, S::Error> {
     match id {
         Some(id) => serializer.collect_str(id),
         None => serializer.serialize_none(),
@@ -393,6 +321,7 @@ fn text_or_null<S: Serializer>(id: &Option<PeerId>, serializer: S) -> Result<S::
 mod tests {
     use std::time::Duration;
 
+    use meipo::node::PeerStats;
     use meipo::units::TrackId;
     use serde_json::{Value, json};
 

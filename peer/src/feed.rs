@@ -82,6 +82,16 @@ impl Feed {
         self.control.set_bitrate(rate);
     }
 
+    /// The track whose pictures also come in a smaller size, and the track these come as.
+    pub fn smaller(&self) -> Option<(TrackId, TrackId)> {
+        self.control.smaller()
+    }
+
+    /// The smaller size is needed and may take this much, or is not needed.
+    pub fn set_smaller_bitrate(&self, track: TrackId, rate: Option<Bitrate>) {
+        self.control.set_smaller_bitrate(track, rate);
+    }
+
     /// The next frame, when it is to be sent; `None` after the last. May be dropped and called again without losing
     /// anything.
     ///

@@ -55,7 +55,11 @@ impl Keeper {
             | Event::FramesLost { .. }
             | Event::KeyFrameWanted { .. }
             | Event::Bitrate(_)
+            | Event::SmallerBitrate { .. }
             | Event::Path { .. }
+            | Event::Said { .. }
+            | Event::Bulk { .. }
+            | Event::BulkArrived { .. }
             | Event::Trouble { .. } => return true,
         };
         self.worker.try_do(job)

@@ -1,14 +1,17 @@
 //! The peer as a library, so that tests and benches reach its parts.
 //!
 //! ```text
-//! args, identity, logging, stop       what the person wants, and who they are
+//! args ← wishes; identity, logging,   what the person wants, and who they are
+//! stop
 //! program, session, room              around, before and during a stay in a room
 //! events, output ← table ← board      what is told, and how
+//! stats, verdict                      how it goes with each peer, and how good the last second was
 //! feed ← schedule, pattern_feed       what we show
 //! viewer ← decode                     what we see
 //! keeper ← recordings                 what we keep
-//! publish, watch, record, demo,       one command each
-//! id, doctor
+//! ui ← talk, voice                    the page: what is said, heard, seen
+//! join, publish, watch, record,       one command each
+//! demo, id, doctor
 //! codec, container, pattern           frames of every kind
 //! ```
 
@@ -23,6 +26,7 @@ pub mod events;
 pub mod feed;
 pub mod id;
 pub mod identity;
+pub mod join;
 pub mod keeper;
 pub mod logging;
 pub mod output;
@@ -36,8 +40,14 @@ pub mod recordings;
 pub mod room;
 pub mod schedule;
 pub mod session;
+pub mod stats;
 pub mod stop;
 pub mod table;
+pub mod talk;
+pub mod ui;
+pub mod verdict;
 pub mod viewer;
+pub mod voice;
 pub mod watch;
+pub mod wishes;
 pub mod worker;

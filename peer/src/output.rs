@@ -7,9 +7,11 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
+use tokio::sync::mpsc::UnboundedSender;
+
 use crate::args::Options;
 use crate::board::Board;
-use crate::events::{Line, Report};
+use crate::events::{ErrorReport, Line, Report};
 use crate::params::PLAIN_STATS_EVERY;
 use crate::stop::Stop;
 use crate::table;
@@ -62,23 +64,43 @@ pub enum Message {
 pub struct Reporter {
     messages: Sender<Message>,
     at: Option<String>,
+    /// Who is told the same.
+    listener: Option<UnboundedSender<Report>>,
 }
 
 impl Reporter {
     /// Tells that something happened.
     pub fn tell(&self, report: Report) {
+        if let Some(listener) = &self.listener {
+            // Whoever does not listen any more does not want to know.
+            let _ = listener.send(report.clone());
+        }
         // After the output has ended there is nobody to tell.
         let _ = self.messages.send(Message::Line(Box::new(Line { report, at: self.at.clone() })));
     }
 
     /// Tells the person something that is no event.
     pub fn note(&self, message: &str) {
+        if let Some(listener) = &self.listener {
+            let error = ErrorReport { message: message.to_owned(), peer: None, name: None };
+            let _ = listener.send(Report::Error(error));
+        }
         let _ = self.messages.send(Message::Note(message.to_owned()));
+    }
+
+    /// A reporter nobody listens to.
+    pub fn unheard() -> Self {
+        Reporter { messages: channel().0, at: None, listener: None }
     }
 
     /// A reporter that says who tells: one of several peers in this process.
     pub fn for_peer(&self, name: &str) -> Self {
-        Reporter { messages: self.messages.clone(), at: Some(name.to_owned()) }
+        Reporter { at: Some(name.to_owned()), ..self.clone() }
+    }
+
+    /// A reporter that tells `listener` everything it tells.
+    pub fn heard_by(&self, listener: UnboundedSender<Report>) -> Self {
+        Reporter { listener: Some(listener), ..self.clone() }
     }
 }
 
@@ -104,7 +126,7 @@ impl Output {
                 stop.ask();
             }
         });
-        (Reporter { messages, at: None }, Output { thread })
+        (Reporter { messages, at: None, listener: None }, Output { thread })
     }
 
     /// Writes out the rest; all reporters must be gone.
@@ -173,7 +195,7 @@ impl Ration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::{ErrorReport, Stats};
+    use crate::events::Stats;
 
     #[test]
     fn each_report_is_one_line_of_json() {

@@ -125,8 +125,58 @@ pub const KEY_FRAME_PATIENCE: Duration = Duration::from_millis(300);
 /// Longest row of lost packets of sound that is concealed: beyond 100 ms it is silence anyway.
 pub const MAX_CONCEALED: u32 = 5;
 
+/// Samples in the 10 ms blocks in which devices and the page give and take sound.
+pub const SOUND_BLOCK: usize = 480;
+
+/// Rate of a voice: speech at its best with a copy of each packet in the next.
+pub const VOICE_RATE: Bitrate = Bitrate::from_kilobits(32);
+
+/// Packets in a hundred that a voice is protected against: what Wi-Fi loses on a bad day.
+pub const VOICE_EXPECTED_LOSS: u8 = 10;
+
+/// A microphone whose next block comes later than this after the end of the last one has paused in between.
+pub const MICROPHONE_GAP: Duration = Duration::from_millis(40);
+
+/// Least and most sound that may be left of a voice each time a block was taken. Frames come out of the jitter buffer
+/// evenly, so only this machine's own unevenness is to be covered: below the least it is stretched, above the most squeezed.
+pub const VOICE_SLACK: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(15));
+
+/// Blocks after which it is looked at how much of a voice is left: a quarter of a second.
+pub const VOICE_REVIEW: u32 = 25;
+
+/// Most sound of a voice that waits to be heard; what is older is not heard at all.
+pub const VOICE_QUEUE: Duration = Duration::from_millis(100);
+
+/// Frames of a voice after which a loss is forgotten: ten seconds. Until then copies are waited for.
+pub const VOICE_LOSS_MEMORY: u32 = 500;
+
+/// How long the beginning and the end of a voice are faded, so that neither clicks.
+pub const VOICE_FADE: Duration = Duration::from_millis(5);
+
+/// Sound tracks of one peer that are decoded: microphone, screen, and one each to spare.
+pub const MAX_VOICES_PER_PEER: usize = 4;
+
+/// How far a person's volume can be turned up.
+pub const MAX_VOLUME: f32 = 2.0;
+
+/// Loudest sample of a mix: a little below full scale, so that no converter behind us clips.
+pub const LIMITER_CEILING: f32 = 0.97;
+
+/// How fast the limiter lets go: by this factor each block, so in about half a second after a shout.
+pub const LIMITER_RELEASE: f32 = 1.02;
+
+/// Loudness in decibels (root mean square, below full scale) that is shown as no level at all: a quiet room.
+pub const LEVEL_FLOOR_DB: f32 = -60.0;
+
+/// How much of a level is left after each block: it rises at once and falls within half a second.
+pub const LEVEL_FALL: f32 = 0.95;
+
 /// Latencies above this mean that clocks do not agree.
 pub const MAX_LATENCY: Duration = Duration::from_secs(60);
+
+/// What microphone, codec and speaker add to the delay of sound at both ends together: 20 ms of a packet, 6.5 ms of Opus'
+/// lookahead, 10 ms of each device. Only the opinion score counts with it.
+pub const SOUND_EDGE_DELAY: Duration = Duration::from_millis(46);
 
 /// How often statistics are told.
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -155,3 +205,85 @@ pub const MAX_FILE_STEM: usize = 100;
 
 /// Files of one participant that are tried before giving up on finding a free name.
 pub const MAX_PARTS: u32 = 9999;
+
+// ── Chat ────────────────────────────────────────────────────────────────────────────────────────
+
+/// Lines of chat that are kept, and handed to those who come later.
+pub const CHAT_HISTORY: usize = 200;
+
+/// Longest line of chat in bytes: with every character escaped it still fits what can be said at once.
+pub const CHAT_MAX_TEXT: usize = 4000;
+
+/// Lines a second that we say on average, and at once.
+pub const CHAT_RATE: (u64, u64) = (5, 20);
+
+/// Messages a second that are taken of each peer on average, and at once: a history of longest lines takes 200.
+pub const SAID_RATE: (u64, u64) = (20, 250);
+
+/// How far in the future a line may claim to have been said, in milliseconds: clocks differ, but a line must not stay
+/// last for ever.
+pub const MAX_CHAT_AHEAD_MS: u64 = 60_000;
+
+/// How long one peer may take to hand over the next piece of its history before another is asked.
+pub const HISTORY_PATIENCE: Duration = Duration::from_secs(5);
+
+// ── The page ────────────────────────────────────────────────────────────────────────────────────
+
+/// How long a page may take to say hello.
+pub const PAGE_HELLO: Duration = Duration::from_secs(5);
+
+/// Connections to the page's port that may be open without having said hello: a browser opens six at once.
+pub const PAGE_MOST_STRANGERS: usize = 16;
+
+/// Wrong tokens after which nobody is let in any more: a person errs less often, and a guess of 128 bits needs more.
+pub const PAGE_MOST_REFUSALS: u32 = 1000;
+
+/// Longest text of a page in bytes: a line of chat with every character escaped.
+pub const PAGE_MAX_TEXT: usize = 32 * 1024;
+
+/// Longest message of a page in bytes that is read at all: twice the largest picture that can be sent.
+pub const PAGE_MAX_MESSAGE: usize = 1 << 20;
+
+/// Messages of a page that may wait for the call: half a second of pictures and sound.
+pub const PAGE_BACKLOG: usize = 64;
+
+/// Texts that may wait for a page: a joining page is told of 32 people, their tracks and 200 lines of chat at once.
+pub const PAGE_TEXTS: usize = 2000;
+
+/// Blocks of sound that may wait for a page: 100 ms, and what is older is not worth hearing.
+pub const PAGE_SOUND_BLOCKS: usize = 10;
+
+/// Bytes of pictures that may wait for a page: 100 ms of sixteen people at 2 Mbit/s, or one large key frame.
+pub const PAGE_PICTURE_BYTES: usize = 512 * 1024;
+
+/// Bytes that may wait inside the system's socket to the page: what waits there cannot be dropped any more.
+pub const PAGE_SOCKET_BUFFER: u32 = 64 * 1024;
+
+/// How long the program waits at its end for a page that is told goodbye to hear it.
+pub const PAGE_GOODBYE: Duration = Duration::from_secs(1);
+
+/// How long a page that has lost its place, while the program goes on, may take to hear it: a busy browser stalls for
+/// seconds.
+pub const PAGE_FAREWELL: Duration = Duration::from_secs(30);
+
+/// Pages that lost their place and are still known: one tries again for some seconds, and a person opens few in them.
+pub const PAGE_MOST_FORMER: usize = 64;
+
+/// Tracks that a page may show at a time: camera, microphone, screen and its sound, twice over.
+pub const PAGE_MOST_TRACKS: usize = 8;
+
+/// How far a page's clock may be from ours before its capture times are taken to be of another clock.
+pub const PAGE_CLOCK_ERROR: Duration = Duration::from_secs(2);
+
+/// Rate below which pictures are not worth sending: sound has what there is.
+pub const PICTURES_REST_BELOW: Bitrate = Bitrate::from_kilobits(40);
+
+/// Temporal layers a page is asked for: half of the pictures can be left out for those who cannot take all.
+pub const PAGE_LAYERS: u8 = 2;
+
+/// Sound blocks between two reports of levels: ten a second.
+pub const LEVELS_EVERY: u32 = 10;
+
+/// Blocks of sound by which the page's sound may be behind before the rest is left out: after a machine slept nobody wants
+/// to hear the past.
+pub const PAGE_SOUND_BEHIND: u32 = 20;

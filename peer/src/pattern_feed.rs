@@ -1,6 +1,7 @@
 //! The test pattern as a camera and a microphone would be: drawn and spoken in real time, encoded here.
 //!
-//! A ticker says when a picture or 20 ms of sound are due, on one clock for both; a thread for each draws and encodes.
+//! Whoever has a narrow way gets the same picture in half the width and height, from an encoder of its own that runs only while
+//! it is needed. A ticker says when a picture or 20 ms of sound are due, on one clock for both; a thread for each draws and encodes.
 //! An encoder that cannot keep up leaves pictures out rather than falling behind.
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use meipo::media::{Frame, FrameKind, Track, TrackKind, TrackSource};
 use meipo::net::clock::unix_micros_now;
+use meipo::params::SMALLER_MOST;
 use meipo::units::{Bitrate, CaptureTime, FrameNumber, TrackId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -21,7 +23,8 @@ use crate::codec::{
     VideoSettings, opus_head,
 };
 use crate::params::{
-    ENCODER_BACKLOG, PATTERN_EXPECTED_LOSS, PATTERN_KEY_INTERVAL, PATTERN_SOUND_RATE, READ_AHEAD, SAMPLE_RATE,
+    ENCODER_BACKLOG, PATTERN_EXPECTED_LOSS, PATTERN_KEY_INTERVAL, PATTERN_MIN_SIDE, PATTERN_SOUND_RATE, READ_AHEAD,
+    SAMPLE_RATE, TIME_CODE_MIN_WIDTH,
 };
 use crate::pattern::{TestPicture, TestSound};
 
@@ -46,7 +49,7 @@ pub struct EncoderControl {
 #[derive(Debug)]
 struct Wishes {
     key: AtomicBool,
-    /// Bits a second that the way carries.
+    /// Bits a second that the way carries; zero while nobody needs these pictures.
     bitrate: AtomicU64,
 }
 
@@ -60,7 +63,21 @@ impl EncoderControl {
 
     /// Pictures may take this much of the way.
     pub fn set_bitrate(&self, rate: Bitrate) {
-        for wishes in self.wishes.values() {
+        self.set_bitrate_of(PICTURES, rate);
+    }
+
+    /// The track whose pictures also come in a smaller size, and the track these come as.
+    pub fn smaller(&self) -> Option<(TrackId, TrackId)> {
+        self.wishes.contains_key(&SMALLER).then_some((PICTURES, SMALLER))
+    }
+
+    /// The smaller size is needed and may take this much, or is not needed.
+    pub fn set_smaller_bitrate(&self, track: TrackId, rate: Option<Bitrate>) {
+        self.set_bitrate_of(track, rate.unwrap_or_default());
+    }
+
+    fn set_bitrate_of(&self, track: TrackId, rate: Bitrate) {
+        if let Some(wishes) = self.wishes.get(&track) {
             wishes.bitrate.store(rate.as_bits(), Ordering::Relaxed);
         }
     }
@@ -75,15 +92,6 @@ type Frames = mpsc::Sender<anyhow::Result<Frame>>;
 pub fn start(
     settings: &Settings,
 ) -> anyhow::Result<(Vec<Track>, mpsc::Receiver<anyhow::Result<Frame>>, EncoderControl)> {
-    let PatternSpec { width, height, rate } = settings.spec;
-    let video = H264Encoder::new(&VideoSettings {
-        width,
-        height,
-        millihertz: u32::from(rate) * 1000,
-        bitrate: settings.bitrate,
-        max_bitrate: settings.bitrate,
-        temporal_layers: 2,
-    })?;
     let audio = OpusEncoder::new(&AudioSettings {
         channels: 1,
         span: SoundSpan::Ms20,
@@ -92,20 +100,17 @@ pub fn start(
     })?;
     let epoch = unix_micros_now();
     let begin = Instant::now();
-    let tracks = tracks(settings, video.codec(), epoch);
+    let mut control = EncoderControl::default();
     let (frames, received) = mpsc::channel(READ_AHEAD);
-    let wishes = Wishes { key: AtomicBool::new(false), bitrate: AtomicU64::new(settings.bitrate.as_bits()) };
-    let wishes = Arc::new(wishes);
-    let control = EncoderControl { wishes: BTreeMap::from([(PICTURES, wishes.clone())]) };
-
-    let ceiling = settings.bitrate;
-    let pictures = TestPicture::new(width, height, settings.hue);
-    let due = ticks(begin, Duration::from_secs(1) / u32::from(rate), ENCODER_BACKLOG);
-    let sent = frames.clone();
-    thread::Builder::new().name("drawing".to_owned()).spawn(move || {
-        let drawn = Drawing { pictures, epoch, encoder: video, ceiling, current: ceiling, wishes };
-        report(drawn.run(due, &sent), &sent);
-    })?;
+    let whole = Drawing::new(PICTURES, settings, epoch)?;
+    let tracks = tracks(settings, whole.encoder.codec(), epoch);
+    for drawing in [Some(whole), Drawing::smaller(settings, epoch)?].into_iter().flatten() {
+        control.wishes.insert(drawing.track, drawing.wishes.clone());
+        let due = ticks(begin, Duration::from_secs(1) / u32::from(settings.spec.rate), ENCODER_BACKLOG);
+        let sent = frames.clone();
+        let draw = move || report(drawing.run(due, &sent), &sent);
+        thread::Builder::new().name("drawing".to_owned()).spawn(draw)?;
+    }
     // Sound that is left out is heard: it may queue for longer.
     let due = ticks(begin, SoundSpan::Ms20.duration(), READ_AHEAD);
     let sound = TestSound::new(u64::from(settings.hue), 1);
@@ -154,6 +159,7 @@ fn ticks(begin: Instant, period: Duration, backlog: usize) -> mpsc::Receiver<Cap
 
 /// Draws and encodes, as much as the way carries.
 struct Drawing {
+    track: TrackId,
     pictures: TestPicture,
     epoch: u64,
     encoder: H264Encoder,
@@ -165,20 +171,54 @@ struct Drawing {
 }
 
 impl Drawing {
+    fn new(track: TrackId, settings: &Settings, epoch: u64) -> anyhow::Result<Self> {
+        let PatternSpec { width, height, rate } = settings.spec;
+        let encoder = H264Encoder::new(&VideoSettings {
+            width,
+            height,
+            millihertz: u32::from(rate) * 1000,
+            bitrate: settings.bitrate,
+            max_bitrate: settings.bitrate,
+            temporal_layers: 2,
+        })?;
+        let (ceiling, pictures) = (settings.bitrate, TestPicture::new(width, height, settings.hue));
+        let wishes = Wishes { key: AtomicBool::new(false), bitrate: AtomicU64::new(ceiling.as_bits()) };
+        Ok(Drawing { track, pictures, epoch, encoder, ceiling, current: ceiling, wishes: Arc::new(wishes) })
+    }
+
+    /// The same in half the width and height, at rest; `None` where that would be too small to be of use.
+    fn smaller(settings: &Settings, epoch: u64) -> anyhow::Result<Option<Self>> {
+        let PatternSpec { width, height, rate } = settings.spec;
+        if usize::from(width / 2) < TIME_CODE_MIN_WIDTH {
+            return Ok(None);
+        }
+        // The encoder wants even sides.
+        let spec = PatternSpec { width: width / 4 * 2, height: (height / 4 * 2).max(PATTERN_MIN_SIDE), rate };
+        let settings = Settings { spec, bitrate: settings.bitrate.min(SMALLER_MOST), ..*settings };
+        let drawing = Drawing::new(SMALLER, &settings, epoch)?;
+        drawing.wishes.bitrate.store(0, Ordering::Relaxed);
+        Ok(Some(drawing))
+    }
+
     fn run(mut self, mut ticks: mpsc::Receiver<CaptureTime>, frames: &Frames) -> anyhow::Result<()> {
         let mut number = FrameNumber::default();
         let mut key_at = CaptureTime::default();
         let mut tick = 0_u32;
+        let mut has_rested = false;
         while let Some(captured) = ticks.blocking_recv() {
             tick = tick.wrapping_add(1);
             let wanted = Bitrate::from_bits(self.wishes.bitrate.load(Ordering::Relaxed)).min(self.ceiling);
+            if wanted == Bitrate::default() {
+                has_rested = true;
+                continue;
+            }
             if !tick.is_multiple_of(pictures_left_out(wanted, self.ceiling)) {
                 continue;
             }
             self.follow(wanted)?;
             let since_key = captured.as_micros().saturating_sub(key_at.as_micros());
             let is_key_due = Duration::from_micros(since_key) >= PATTERN_KEY_INTERVAL;
-            if self.wishes.key.swap(false, Ordering::Relaxed) || is_key_due {
+            if self.wishes.key.swap(false, Ordering::Relaxed) || is_key_due || std::mem::take(&mut has_rested) {
                 self.encoder.force_key();
             }
             let picture = self.pictures.draw(number.0, self.epoch.saturating_add(captured.as_micros()));
@@ -186,7 +226,7 @@ impl Drawing {
             if encoded.is_key {
                 key_at = captured;
             }
-            let frame = frame_of(encoded, number, captured);
+            let frame = frame_of(self.track, encoded, number, captured);
             let Some(next) = number.next() else { return Ok(()) };
             number = next;
             if frames.blocking_send(Ok(frame)).is_err() {
@@ -220,9 +260,9 @@ fn pictures_left_out(rate: Bitrate, ceiling: Bitrate) -> u32 {
     }
 }
 
-fn frame_of(encoded: EncodedPicture, number: FrameNumber, captured: CaptureTime) -> Frame {
+fn frame_of(track: TrackId, encoded: EncodedPicture, number: FrameNumber, captured: CaptureTime) -> Frame {
     Frame {
-        track: PICTURES,
+        track,
         number,
         captured,
         kind: if encoded.is_key { FrameKind::Key } else { FrameKind::Delta },
@@ -261,3 +301,4 @@ fn report(result: anyhow::Result<()>, frames: &Frames) {
 
 const PICTURES: TrackId = TrackId(0);
 const SOUND: TrackId = TrackId(1);
+const SMALLER: TrackId = TrackId(2);

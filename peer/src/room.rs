@@ -51,6 +51,9 @@ async fn play(session: &mut Session, parts: &mut Parts) -> anyhow::Result<()> {
         for track in feed.tracks() {
             session.endpoint().publish(track.clone()).await?;
         }
+        if let Some((track, smaller)) = feed.smaller() {
+            session.endpoint().publish_smaller(track, smaller).await?;
+        }
     }
     loop {
         let Parts { feed, viewer, keeper } = parts;
@@ -83,6 +86,9 @@ fn handle_event(session: &Session, parts: &Parts, event: &Event) {
     }
     if let (Some(feed), Event::Bitrate(rate)) = (&parts.feed, event) {
         feed.set_bitrate(*rate);
+    }
+    if let (Some(feed), Event::SmallerBitrate { track, rate }) = (&parts.feed, event) {
+        feed.set_smaller_bitrate(*track, *rate);
     }
     if let Some((peer, track)) = parts.viewer.as_ref().and_then(|viewer| viewer.handle(event)) {
         ask_again(session, peer, track, "decoding cannot keep up");

@@ -25,6 +25,7 @@ use crate::identity::Claim;
 use crate::output::Reporter;
 use crate::params::{REPORT_INTERVAL, UNREACHABLE_AFTER};
 use crate::stop::Stop;
+use crate::verdict::Verdicts;
 
 /// What distinguishes one stay from another.
 #[derive(Clone, Debug)]
@@ -51,6 +52,7 @@ pub struct Session {
     failure: Option<String>,
     names: BTreeMap<PeerId, String>,
     connected: BTreeSet<PeerId>,
+    verdicts: Verdicts,
     standing: Standing,
     tick: Interval,
     /// When `--seconds` are over.
@@ -133,6 +135,7 @@ impl Session {
             failure: None,
             names: BTreeMap::new(),
             connected: BTreeSet::new(),
+            verdicts: Verdicts::default(),
             standing: Standing::Entering,
             tick,
             ends: options.seconds.map(|seconds| now + Duration::from_secs(seconds)),
@@ -166,10 +169,11 @@ impl Session {
     }
 
     /// Tells how it goes with each peer; `complete` adds what is known from decoding.
-    pub async fn report_stats(&self, mut complete: impl FnMut(PeerId, &mut Stats)) {
-        for (peer, stats) in self.endpoint.stats().await {
-            let mut stats = Stats::new(peer, &stats);
+    pub async fn report_stats(&mut self, mut complete: impl FnMut(PeerId, &mut Stats)) {
+        for (peer, counted) in self.endpoint.stats().await {
+            let mut stats = Stats::new(peer, &counted);
             complete(peer, &mut stats);
+            self.verdicts.complete(peer, &counted, &mut stats);
             self.reporter.tell(Report::Stats(stats));
         }
     }
@@ -241,6 +245,7 @@ impl Session {
             }
             Event::PeerLeft { peer, reason } => {
                 self.connected.remove(peer);
+                self.verdicts.forget(*peer);
                 let reason = match reason {
                     LeftReason::Left => "left",
                     LeftReason::Lost => "lost",
@@ -256,9 +261,14 @@ impl Session {
                 self.report_error(*peer, message.clone());
                 return Ok(());
             }
-            Event::Frame { .. } | Event::FramesLost { .. } | Event::KeyFrameWanted { .. } | Event::Bitrate(_) => {
-                return Ok(());
-            }
+            Event::Frame { .. }
+            | Event::FramesLost { .. }
+            | Event::KeyFrameWanted { .. }
+            | Event::Bitrate(_)
+            | Event::SmallerBitrate { .. }
+            | Event::Said { .. }
+            | Event::Bulk { .. }
+            | Event::BulkArrived { .. } => return Ok(()),
         };
         self.reporter.tell(report);
         Ok(())

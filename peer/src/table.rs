@@ -88,7 +88,7 @@ fn lines_of(invitation: &str, width: u16) -> Vec<Line<'static>> {
     if invitation.is_empty() {
         return Vec::new();
     }
-    let command: Vec<char> = format!("peer watch '{invitation}'").chars().collect();
+    let command: Vec<char> = format!("peer join '{invitation}'").chars().collect();
     command.chunks(usize::from(width.max(1))).map(|line| Line::raw(line.iter().collect::<String>())).collect()
 }
 
@@ -116,7 +116,7 @@ struct Column {
     rank: u8,
 }
 
-const COLUMNS: [Column; 10] = [
+const COLUMNS: [Column; 11] = [
     Column { head: "path", width: 12, rank: 0 },
     Column { head: "rtt ms", width: 6, rank: 5 },
     Column { head: "in kbit/s", width: 9, rank: 2 },
@@ -127,6 +127,7 @@ const COLUMNS: [Column; 10] = [
     Column { head: "lost", width: 4, rank: 4 },
     Column { head: "freezes", width: 7, rank: 7 },
     Column { head: "latency ms", width: 10, rank: 1 },
+    Column { head: "MOS", width: 4, rank: 10 },
 ];
 
 /// Room for two short names and an arrow.
@@ -189,6 +190,7 @@ fn row_of<'a>(at: Option<&str>, row: &'a Row, fits: [bool; COLUMNS.len()]) -> Ta
         Cell::from(stats.frames_lost.to_string()).style(warn(stats.frames_lost > 0)),
         Cell::from(stats.freezes.to_string()).style(warn(stats.freezes > 0)),
         Cell::from(number(stats.latency_ms)),
+        Cell::from(number(stats.mos)).style(warn(stats.mos.is_some_and(|mos| mos < 3.1))),
     ];
     let shown = cells.into_iter().zip(fits).filter(|(_, fits)| *fits).map(|(cell, _)| cell);
     TableRow::new(std::iter::once(Cell::from(who)).chain(shown))
@@ -226,7 +228,7 @@ mod tests {
         let link = format!("meipo://127.0.0.1:1935/demo#{}.{}", "a".repeat(52), "b".repeat(26));
         for width in [1, 40, 80, 100, 120] {
             let text: String = lines_of(&link, width).iter().map(ToString::to_string).collect();
-            assert_eq!(text, format!("peer watch '{link}'"));
+            assert_eq!(text, format!("peer join '{link}'"));
         }
         assert!(lines_of("", 80).is_empty());
     }

@@ -53,7 +53,11 @@ impl Viewer {
             | Event::PeerJoined { .. }
             | Event::KeyFrameWanted { .. }
             | Event::Bitrate(_)
+            | Event::SmallerBitrate { .. }
             | Event::Path { .. }
+            | Event::Said { .. }
+            | Event::Bulk { .. }
+            | Event::BulkArrived { .. }
             | Event::Trouble { .. } => return None,
         };
         let left_out = match &job {

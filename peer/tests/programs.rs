@@ -134,7 +134,7 @@ fn a_killed_recorder_leaves_a_file_that_plays() {
 #[test]
 fn the_demo_shows_everybody_to_everybody() {
     let room = Room::open();
-    let mut demo = room.peer(&["demo", "--seconds", "6", "--pattern", "160x120@10", "--json"]);
+    let mut demo = room.peer(&["demo", "--headless", "--seconds", "6", "--pattern", "160x120@10", "--json"]);
     let pairs = ["alice", "bob", "carol"].map(|at| ["alice", "bob", "carol"].map(|name| (at, name)));
     assert!(demo.ended().success());
     for (at, name) in pairs.into_iter().flatten().filter(|(at, name)| at != name) {

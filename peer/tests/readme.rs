@@ -4,8 +4,8 @@ use clap::CommandFactory;
 use meipo::units::PeerId;
 use peer::args::Args;
 use peer::events::{
-    ErrorReport, Invite, Joined, Line, PathReport, PeerJoined, PeerLeft, Recording, RendezvousLost, Report, Shape,
-    Stats, TrackEnded, TrackReport,
+    ErrorReport, Invite, Joined, Line, PageReport, PathReport, PeerJoined, PeerLeft, Recording, RendezvousLost, Report,
+    Shape, Stats, TrackEnded, TrackReport,
 };
 
 #[test]
@@ -50,6 +50,7 @@ fn one_of_each() -> Vec<Report> {
         Report::RendezvousLost(RendezvousLost { reason: "no answer".to_owned(), is_final: false }),
         Report::RendezvousBack,
         Report::Invite(Invite { link: "meipo://".to_owned() }),
+        Report::Page(PageReport { url: "http://127.0.0.1:1/#t".to_owned() }),
         Report::Error(ErrorReport { message: "bad".to_owned(), peer: Some(peer), name: Some(name()) }),
     ]
 }

@@ -1,0 +1,546 @@
+//! The page's end of `peer join`, played by a test: who is let in, what is said, seen and heard.
+//!
+//! Real processes over loopback with a rendezvous in this one; what is waited for are messages, and no test sleeps.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "in a test a panic is the report")]
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use meipo::limits::Limits;
+use meipo::link::{Host, Link};
+use meipo::net::clock::unix_micros_now;
+use meipo::net::identity::Identity;
+use meipo::net::rendezvous_machine::RendezvousMachineConfig;
+use meipo::net::server::{Listen, Server};
+use meipo::trust::RoomSecret;
+use meipo::units::{Bitrate, CaptureTime};
+use peer::codec::{H264Encoder, VideoEncoder, VideoSettings};
+use peer::pattern::TestPicture;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+#[tokio::test]
+async fn a_wrong_token_is_refused_with_a_sentence() {
+    let room = Room::open().await;
+    let program = room.join("alice");
+    let mut page = Page::connect(&program).await;
+    page.say(json!({ "type": "hello", "version": 1, "token": "guess" })).await;
+    let refused = page.wait("refusal", |message| message["type"] == "refused").await;
+    assert!(refused["message"].as_str().unwrap().contains("peer join"), "{refused}");
+    page.closed().await;
+}
+
+#[tokio::test]
+async fn a_token_is_good_once_and_a_later_page_takes_over_with_what_it_was_exchanged_for() {
+    let room = Room::open().await;
+    let program = room.join("alice");
+    let (mut first, welcome) = Page::open(&program).await;
+    assert_eq!(
+        (&welcome["room"], &welcome["name"], &welcome["in_call"]),
+        (&json!("test"), &json!("alice"), &json!(false))
+    );
+    assert_eq!(welcome["video"]["keyframe_interval"], Value::Null, "{welcome}");
+    let mut second = Page::connect(&program).await;
+    second.say(json!({ "type": "hello", "version": 1, "token": program.token() })).await;
+    second.wait("refusal", |message| message["type"] == "refused").await;
+    let mut third = Page::connect(&program).await;
+    third.say(json!({ "type": "hello", "version": 1, "token": welcome["resume"] })).await;
+    third.wait("welcome", |message| message["type"] == "welcome").await;
+    first.wait("replacement", |message| message["type"] == "replaced").await;
+    first.closed().await;
+}
+
+#[tokio::test]
+async fn a_page_that_lost_its_place_without_hearing_of_it_does_not_snatch_it_back() {
+    let room = Room::open().await;
+    let program = room.join("alice");
+    let (first, welcome) = Page::open_as(&program, program.token(), 1).await;
+    drop(first);
+    let resume = welcome["resume"].as_str().unwrap();
+    let (first, _) = Page::open_as(&program, resume, 1).await;
+    let (mut second, _) = Page::open_as(&program, resume, 2).await;
+    drop(first);
+    let mut again = Page::connect(&program).await;
+    again.say(json!({ "type": "hello", "version": 1, "token": resume, "visit": 1 })).await;
+    again.wait("replacement", |message| message["type"] == "replaced").await;
+    again.closed().await;
+    second.say(json!({ "type": "ping", "t": 1 })).await;
+    second.wait("pong", |message| message["type"] == "pong").await;
+    let (_third, _) = Page::open_as(&program, resume, 3).await;
+    second.wait("replacement", |message| message["type"] == "replaced").await;
+}
+
+#[tokio::test]
+async fn last_words_are_heard_though_the_page_goes_on_speaking() {
+    let room = Room::open().await;
+    let program = room.join("alice");
+    let (mut first, welcome) = Page::open(&program).await;
+    let (_second, _) = Page::open_as(&program, welcome["resume"].as_str().unwrap(), 2).await;
+    first.wait("replacement", |message| message["type"] == "replaced").await;
+    for _ in 0..100 {
+        first.bytes(media(2, 0, 1, 0, &[0; 960])).await;
+    }
+    let mut end = first.socket.next().await;
+    while let Some(Ok(_)) = end {
+        end = first.socket.next().await;
+    }
+    assert!(end.is_none(), "{end:?}");
+}
+
+#[tokio::test]
+async fn other_pages_and_other_names_of_this_machine_get_nothing() {
+    let room = Room::open().await;
+    let program = room.join("alice");
+    let port = program.port();
+    let ours = format!("127.0.0.1:{port}");
+    for origin in [Some("http://evil.example"), Some("null"), Some("http://127.0.0.1"), None] {
+        let error = Page::try_connect(port, &ours, origin).await.err().unwrap();
+        let Error::Http(response) = error else { panic!("{origin:?}: {error}") };
+        assert_eq!(response.status(), 403, "{origin:?}");
+    }
+    for host in ["evil.example", "localhost", &format!("localhost:{port}"), "127.0.0.1"] {
+        let (status, body) = fetch(port, host, "/").await;
+        assert!(status.contains("403") && body.contains(&ours), "{host}: {status} {body}");
+        assert!(Page::try_connect(port, host, Some(&format!("http://{ours}"))).await.is_err(), "{host}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_is_served_under_a_strict_policy() {
+    let room = Room::open().await;
+    let program = room.join("alice");
+    let port = program.port();
+    let (head, body) = fetch(port, &format!("127.0.0.1:{port}"), "/").await;
+    let head = head.to_lowercase();
+    assert!(head.starts_with("http/1.1 200") && body.contains("<html"), "{head}");
+    for header in [
+        "content-security-policy: default-src 'none'; script-src 'self'; style-src 'self';",
+        &format!("connect-src 'self' ws://127.0.0.1:{port};"),
+        "x-content-type-options: nosniff",
+        "referrer-policy: no-referrer",
+        "cache-control: no-store",
+        "permissions-policy: camera=(self), microphone=(self), display-capture=(self)",
+    ] {
+        assert!(head.contains(header), "{header} is not in {head}");
+    }
+    assert!(fetch(port, &format!("127.0.0.1:{port}"), "/../Cargo.toml").await.0.contains("404"));
+}
+
+#[tokio::test]
+async fn nonsense_is_answered_with_an_error_and_changes_nothing() {
+    let room = Room::open().await;
+    let program = room.join("alice");
+    let (mut page, _) = Page::open(&program).await;
+    page.say(json!({ "type": "chat", "text": "too early" })).await;
+    page.error("enter the room first").await;
+    page.enter("alice").await;
+    page.text("{".to_owned()).await;
+    page.error("not understood").await;
+    page.say(json!({ "type": "dance" })).await;
+    page.error("dance").await;
+    page.say(json!({ "type": "chat", "text": "x".repeat(33_000) })).await;
+    page.error("at most").await;
+    page.say(json!({ "type": "chat", "text": "x".repeat(4001) })).await;
+    page.error("4001 bytes").await;
+    page.say(json!({ "type": "volume", "peer": "nobody", "volume": 1 })).await;
+    page.error("nobody").await;
+    page.say(json!({ "type": "publish", "track": 1, "source": "camera", "codec": "vp8", "width": 0, "height": 9 }))
+        .await;
+    page.error("picture of 0×9").await;
+    for (bytes, complaint) in [(vec![1; 15], "header"), (vec![9; 20], "kind 9"), (vec![2; 20], "sound of 4 bytes")] {
+        page.bytes(bytes).await;
+        page.error(complaint).await;
+    }
+    page.bytes(media(1, 0, 1, 0, &vec![0; 600_000])).await;
+    page.error("picture of 600000 bytes").await;
+    page.say(json!({ "type": "ping", "t": 7.5 })).await;
+    page.wait("pong", |message| message["type"] == "pong" && message["t"] == 7.5).await;
+}
+
+#[tokio::test]
+async fn a_message_that_nobody_could_want_ends_the_page_and_not_the_program() {
+    let room = Room::open().await;
+    let program = room.join("alice");
+    let (mut page, welcome) = Page::open(&program).await;
+    page.bytes(vec![1; 2_000_000]).await;
+    page.closed().await;
+    let mut again = Page::connect(&program).await;
+    again.say(json!({ "type": "hello", "version": 1, "token": welcome["resume"] })).await;
+    again.wait("welcome", |message| message["type"] == "welcome").await;
+}
+
+#[tokio::test]
+async fn who_leaves_on_the_page_is_gone_at_once() {
+    let room = Room::open().await;
+    let (alice, bob) = (room.join("alice"), room.join("bob"));
+    let (mut alices, _) = Page::open(&alice).await;
+    let (mut bobs, _) = Page::open(&bob).await;
+    alices.enter("alice").await;
+    bobs.enter("bob").await;
+    alices.wait("bob", |message| message["event"] == "peer-joined").await;
+    bobs.say(json!({ "type": "leave" })).await;
+    bobs.wait("goodbye", |message| message["type"] == "left").await;
+    alices.wait("leaving", |message| message["event"] == "peer-left" && message["reason"] == "left").await;
+    assert!(tokio::task::spawn_blocking(move || bob.ended()).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_program_that_is_told_to_end_says_goodbye_to_the_page_and_to_the_room() {
+    let room = Room::open().await;
+    let (alice, bob) = (room.join("alice"), room.join("bob"));
+    let (mut alices, _) = Page::open(&alice).await;
+    let (mut bobs, _) = Page::open(&bob).await;
+    alices.enter("alice").await;
+    bobs.enter("bob").await;
+    alices.wait("bob", |message| message["event"] == "peer-joined").await;
+    bob.terminate();
+    bobs.wait("goodbye", |message| message["type"] == "left").await;
+    bobs.closed().await;
+    alices.wait("leaving", |message| message["event"] == "peer-left" && message["reason"] == "left").await;
+    assert!(tokio::task::spawn_blocking(move || bob.ended()).await.unwrap());
+}
+
+#[tokio::test]
+async fn two_people_hear_see_and_read_each_other_and_a_third_reads_what_was_said() {
+    let room = Room::open().await;
+    let (alice, bob) = (room.join("alice"), room.join("bob"));
+    let (mut alices, _) = Page::open(&alice).await;
+    let (mut bobs, _) = Page::open(&bob).await;
+    alices.enter("Alice A.").await;
+    bobs.enter("bob").await;
+    let joined = bobs.wait("alice", |message| message["event"] == "peer-joined").await;
+    assert_eq!(joined["name"], "Alice A.");
+    let id = joined["peer"].clone();
+
+    alices.say(json!({ "type": "state", "muted": false, "camera": true, "hand": false })).await;
+    bobs.wait("presence", |message| message["type"] == "state" && message["peer"] == id && message["muted"] == false)
+        .await;
+    alices.say(json!({ "type": "publish", "track": 1, "source": "camera", "codec": "avc1.42c01e", "width": 320, "height": 240, "rate": 30 })).await;
+    alices.say(json!({ "type": "publish", "track": 2, "source": "microphone" })).await;
+    let lane = bobs.wait("lane", |message| message["type"] == "lane" && message["peer"] == id).await;
+    bobs.wait("sound", |message| message["event"] == "track" && message["kind"] == "audio").await;
+
+    let sent = alices.show_and_speak(60).await;
+    let seen = bobs.pictures(lane["lane"].as_u64().unwrap(), sent.len() / 2).await;
+    // A busy machine may let some come too late; what comes is what was sent, in order.
+    let mut rest = sent.iter();
+    assert!(seen.iter().all(|picture| rest.any(|sent| sent == picture)), "{} of {}", seen.len(), sent.len());
+    let pitch = bobs.pitch().await;
+    assert!((pitch - TONE).abs() < 20.0, "a tone of {TONE} Hz is heard as {pitch}");
+
+    alices.say(json!({ "type": "chat", "text": "tea? \"now\"" })).await;
+    let own = alices.wait("own line", |message| message["type"] == "chat").await;
+    assert_eq!((&own["peer"], &own["text"]), (&Value::Null, &json!("tea? \"now\"")));
+    let line = bobs.wait("line", |message| message["type"] == "chat").await;
+    assert_eq!((&line["peer"], &line["name"], &line["id"]), (&id, &json!("Alice A."), &own["id"]));
+    alices.say(json!({ "type": "state", "muted": true, "camera": true, "hand": true })).await;
+    bobs.wait("hand", |message| message["type"] == "state" && message["hand"] == true && message["muted"] == true)
+        .await;
+
+    let carol = room.join("carol");
+    let (mut carols, _) = Page::open(&carol).await;
+    carols.enter("carol").await;
+    carols.wait("history", |message| message["type"] == "chat" && message["id"] == own["id"]).await;
+    carols.wait("hand", |message| message["type"] == "state" && message["peer"] == id && message["hand"] == true).await;
+}
+
+#[tokio::test]
+async fn a_page_that_is_loaded_again_is_told_how_the_call_stands() {
+    let room = Room::open().await;
+    let (alice, bob) = (room.join("alice"), room.join("bob"));
+    let (mut alices, welcome) = Page::open(&alice).await;
+    let (mut bobs, _) = Page::open(&bob).await;
+    alices.enter("alice").await;
+    bobs.enter("bob").await;
+    bobs.say(json!({ "type": "publish", "track": 9, "source": "microphone" })).await;
+    alices.wait("track", |message| message["event"] == "track").await;
+    alices.say(json!({ "type": "chat", "text": "before" })).await;
+    alices.wait("line", |message| message["type"] == "chat").await;
+    drop(alices);
+    let mut again = Page::connect(&alice).await;
+    again.say(json!({ "type": "hello", "version": 1, "token": welcome["resume"] })).await;
+    let welcome = again.wait("welcome", |message| message["type"] == "welcome").await;
+    assert_eq!(welcome["in_call"], true);
+    again.wait("bob", |message| message["event"] == "peer-joined" && message["name"] == "bob").await;
+    again.wait("track", |message| message["event"] == "track" && message["source"] == "microphone").await;
+    again.wait("line", |message| message["type"] == "chat" && message["text"] == "before").await;
+}
+
+/// A room of its own on a rendezvous of its own.
+struct Room {
+    link: String,
+    folder: TempDir,
+    _stop: watch::Sender<u32>,
+}
+
+impl Room {
+    async fn open() -> Self {
+        let identity = Arc::new(Identity::generate().unwrap());
+        let config = RendezvousMachineConfig {
+            identity: identity.clone(),
+            limits: Limits::default(),
+            relays: Vec::new(),
+            is_relay: true,
+            stun_alternate: None,
+            seed: [7; 32],
+        };
+        let listen = Listen { main: SocketAddr::from(([127, 0, 0, 1], 0)), alternate: None, tunnels: false };
+        let server = Server::bind(listen, config).await.unwrap();
+        let port = server.local_address().unwrap().port();
+        let host = Host::Ipv4([127, 0, 0, 1].into());
+        let link = Link::new(host, port, "test", identity.id(), RoomSecret::from_bytes([3; 16])).unwrap().to_string();
+        let (stop, stopped) = watch::channel(0);
+        tokio::spawn(server.run(stopped));
+        Room { link, folder: tempfile::tempdir().unwrap(), _stop: stop }
+    }
+
+    fn join(&self, name: &str) -> Program {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_peer"));
+        command.args(["join", &self.link, "--no-browser", "--json", "--name", name]);
+        command.env("XDG_STATE_HOME", self.folder.path()).env_remove("RUST_LOG").stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let event: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(event["event"], "page", "{event}");
+        std::thread::spawn(move || stdout.lines().map_while(Result::ok).count());
+        Program { child, url: event["url"].as_str().unwrap().to_owned() }
+    }
+}
+
+/// A running `peer join`; dropped, it is killed.
+struct Program {
+    child: Child,
+    url: String,
+}
+
+impl Program {
+    fn port(&self) -> u16 {
+        let (_, rest) = self.url.split_once("http://127.0.0.1:").unwrap();
+        rest.split_once('/').unwrap().0.parse().unwrap()
+    }
+
+    fn token(&self) -> &str {
+        self.url.split_once('#').unwrap().1
+    }
+
+    fn terminate(&self) {
+        assert!(Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap().success());
+    }
+
+    /// Whether it ends by itself, and well.
+    fn ended(mut self) -> bool {
+        self.child.wait().unwrap().success()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A page, without a browser around it.
+struct Page {
+    socket: WebSocketStream<TcpStream>,
+    seen: Vec<Value>,
+    media: Vec<Vec<u8>>,
+}
+
+impl Page {
+    async fn try_connect(port: u16, host: &str, origin: Option<&str>) -> Result<Self, Error> {
+        let mut request = format!("ws://127.0.0.1:{port}/ws").into_client_request()?;
+        request.headers_mut().insert("host", host.parse().unwrap());
+        if let Some(origin) = origin {
+            request.headers_mut().insert("origin", origin.parse().unwrap());
+        }
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let (socket, _) = tokio_tungstenite::client_async(request, stream).await?;
+        Ok(Page { socket, seen: Vec::new(), media: Vec::new() })
+    }
+
+    async fn connect(program: &Program) -> Self {
+        let ours = format!("127.0.0.1:{}", program.port());
+        Page::try_connect(program.port(), &ours, Some(&format!("http://{ours}"))).await.unwrap()
+    }
+
+    /// Connects, says hello with the ticket, and gives the welcome.
+    async fn open(program: &Program) -> (Self, Value) {
+        let mut page = Page::connect(program).await;
+        page.say(json!({ "type": "hello", "version": 1, "token": program.token() })).await;
+        let welcome = page.wait("welcome", |message| message["type"] == "welcome").await;
+        (page, welcome)
+    }
+
+    /// Connects under a number, and gives the welcome.
+    async fn open_as(program: &Program, token: &str, visit: u64) -> (Self, Value) {
+        let mut page = Page::connect(program).await;
+        page.say(json!({ "type": "hello", "version": 1, "token": token, "visit": visit })).await;
+        let welcome = page.wait("welcome", |message| message["type"] == "welcome").await;
+        (page, welcome)
+    }
+
+    async fn enter(&mut self, name: &str) {
+        self.say(json!({ "type": "join", "name": name })).await;
+        self.wait("room", |message| message["event"] == "joined").await;
+    }
+
+    async fn say(&mut self, message: Value) {
+        self.text(message.to_string()).await;
+    }
+
+    async fn text(&mut self, text: String) {
+        self.socket.send(Message::text(text)).await.unwrap();
+    }
+
+    /// A page that is closed for what it sends may not get to send all of it.
+    async fn bytes(&mut self, bytes: Vec<u8>) {
+        let _ = self.socket.send(Message::binary(bytes)).await;
+    }
+
+    async fn error(&mut self, part: &str) {
+        let says = |message: &Value| message["message"].as_str().is_some_and(|text| text.contains(part));
+        self.wait(part, |message| message["event"] == "error" && says(message)).await;
+    }
+
+    /// The first message, seen or still to come, that `matches`; it is not found again.
+    async fn wait(&mut self, what: &str, matches: impl Fn(&Value) -> bool) -> Value {
+        let ends = Instant::now() + PATIENCE;
+        loop {
+            if let Some(at) = self.seen.iter().position(&matches) {
+                return self.seen.remove(at);
+            }
+            assert!(self.receive(ends).await, "no {what}; seen: {:#?}", self.seen);
+        }
+    }
+
+    /// Takes one message; `false` if none comes any more.
+    async fn receive(&mut self, ends: Instant) -> bool {
+        match timeout_at(ends, self.socket.next()).await {
+            Ok(Some(Ok(Message::Text(text)))) => self.seen.push(serde_json::from_str(&text).unwrap()),
+            Ok(Some(Ok(Message::Binary(bytes)))) => self.media.push(bytes.to_vec()),
+            Ok(Some(Ok(_))) => {}
+            Ok(Some(Err(_)) | None) | Err(_) => return false,
+        }
+        true
+    }
+
+    async fn closed(&mut self) {
+        let ends = Instant::now() + PATIENCE;
+        while self.receive(ends).await {}
+        assert!(Instant::now() < ends, "it is not closed; seen: {:#?}", self.seen);
+    }
+
+    /// Sends pictures and a tone as a camera and a microphone would, in real time; the pictures sent.
+    async fn show_and_speak(&mut self, count: u32) -> Vec<(bool, u8, Vec<u8>)> {
+        let settings = VideoSettings {
+            width: 320,
+            height: 240,
+            millihertz: 30_000,
+            bitrate: Bitrate::from_kilobits(300),
+            max_bitrate: Bitrate::from_kilobits(300),
+            temporal_layers: 2,
+        };
+        let mut encoder = H264Encoder::new(&settings).unwrap();
+        let pictures = TestPicture::new(320, 240, 10);
+        let mut ticks = tokio::time::interval(Duration::from_millis(30));
+        let mut sent = Vec::new();
+        for number in 0..count {
+            ticks.tick().await;
+            let now = unix_micros_now();
+            let picture = pictures.draw(number, now);
+            let encoded = encoder.encode(&picture, CaptureTime::from_micros(u64::from(number) * 30_000)).unwrap();
+            let flags = u8::from(encoded.is_key) | encoded.temporal_layer << 1;
+            self.bytes(media(1, flags, 1, now, &encoded.data)).await;
+            sent.push((encoded.is_key, encoded.temporal_layer, encoded.data.to_vec()));
+            for block in 0..3 {
+                let start = (number * 3 + block) * 480;
+                let samples: Vec<u8> = (start..start + 480).flat_map(|at| tone(at).to_le_bytes()).collect();
+                self.bytes(media(2, 0, 2, now + u64::from(block) * 10_000, &samples)).await;
+            }
+        }
+        sent
+    }
+
+    /// So many pictures of a lane, as they came.
+    async fn pictures(&mut self, lane: u64, count: usize) -> Vec<(bool, u8, Vec<u8>)> {
+        let ends = Instant::now() + PATIENCE;
+        loop {
+            let of_lane = |message: &&Vec<u8>| {
+                message[0] == 1 && u64::from(u32::from_le_bytes(message[4..8].try_into().unwrap())) == lane
+            };
+            let found: Vec<_> = self.media.iter().filter(of_lane).collect();
+            if found.len() >= count {
+                return found.iter().map(|it| (it[1] & 1 == 1, it[1] >> 1 & 3, it[16..].to_vec())).collect();
+            }
+            let found = found.len();
+            assert!(self.receive(ends).await, "{found} of {count} pictures; seen: {:#?}", self.seen);
+        }
+    }
+
+    /// The pitch of what was heard in the middle of it, in hertz.
+    async fn pitch(&mut self) -> f32 {
+        let ends = Instant::now() + PATIENCE;
+        loop {
+            let heard: Vec<i16> =
+                self.media.iter().filter(|message| message[0] == 2).flat_map(|message| samples(message)).collect();
+            let is_loud = |block: &&[i16]| block.iter().any(|sample| sample.unsigned_abs() > 5000);
+            let loud: Vec<i16> = heard.chunks(480).filter(is_loud).flatten().copied().collect();
+            if loud.len() >= 36_000 {
+                let middle = &loud[12_000..36_000];
+                let rising = middle.windows(2).filter(|pair| pair[0] < 0 && pair[1] >= 0).count();
+                return rising as f32 * 2.0;
+            }
+            let loud = loud.len();
+            assert!(self.receive(ends).await, "{loud} loud samples; seen: {:#?}", self.seen);
+        }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the wave stays within 10000")]
+fn tone(at: u32) -> i16 {
+    (10_000.0 * (std::f32::consts::TAU * TONE * at as f32 / 48_000.0).sin()) as i16
+}
+
+fn samples(message: &[u8]) -> Vec<i16> {
+    assert_eq!(message.len(), 16 + 960);
+    message[16..].chunks(2).map(|bytes| i16::from_le_bytes(bytes.try_into().unwrap())).collect()
+}
+
+fn media(track: u16, flags: u8, kind: u8, captured: u64, data: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![kind, flags];
+    bytes.extend(track.to_le_bytes());
+    bytes.extend(0_u32.to_le_bytes());
+    bytes.extend(captured.to_le_bytes());
+    bytes.extend(data);
+    bytes
+}
+
+/// The head and the body of an answer over HTTP.
+async fn fetch(port: u16, host: &str, path: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_owned(), body.to_owned())
+}
+
+const TONE: f32 = 440.0;
+const PATIENCE: Duration = Duration::from_secs(30);
