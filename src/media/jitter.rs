@@ -31,7 +31,7 @@ pub struct Jitter {
     decodable: BTreeSet<FrameNumber>,
     /// How far capture times step back in decode order (B-frames).
     reorder: Duration,
-    /// The latest capture time that left.
+    /// The latest capture time that left since the last key frame that did.
     newest_left: CaptureTime,
     /// The number after the last frame, once the sender has named it.
     end: Option<(FrameNumber, Time)>,
@@ -101,7 +101,7 @@ impl Jitter {
         }
         let frame = first.remove().frame;
         self.next = number.next();
-        self.newest_left = self.newest_left.max(frame.captured);
+        self.newest_left = latest(self.newest_left, frame.is_key(), frame.captured);
         if !self.can_decode(&frame) || self.is_stale(due, now) && !self.is_awaited(&frame, clock, now) {
             self.wants_key |= frame.temporal_layer == 0;
             return Some(Released::Lost(1));
@@ -125,15 +125,17 @@ impl Jitter {
         self.end.is_some_and(|(end, _)| self.next.is_none_or(|next| next >= end))
     }
 
-    /// Learns how far capture times step back in decode order. In order of arrival they step back by more, when a frame was
-    /// repaired late.
+    /// Learns how far capture times step back in decode order, in which a frame that was repaired late does not. Only frames
+    /// since a key frame count: a key frame is earlier than what left before it where the sender begins again in the past,
+    /// as for somebody who looks again, and that says nothing of the frames after it.
     fn observe(&mut self, frame: &Frame) {
-        let captured = |waiting: &Waiting| waiting.frame.captured;
-        let before = self.waiting.range(..frame.number).map(|(_, waiting)| captured(waiting)).max();
-        let before = before.map_or(self.newest_left, |before| before.max(self.newest_left));
-        let after = self.waiting.range(frame.number..).map(|(_, waiting)| captured(waiting)).min();
-        let after = after.unwrap_or(frame.captured);
-        let back = step_back(before, frame.captured).max(step_back(frame.captured, after));
+        let seen = |waiting: &Waiting| (waiting.frame.is_key(), waiting.frame.captured);
+        let before = self.waiting.range(..frame.number).map(|(_, waiting)| seen(waiting));
+        let before = before.fold(self.newest_left, |newest, (is_key, captured)| latest(newest, is_key, captured));
+        let after = self.waiting.range(frame.number..).map(|(_, waiting)| seen(waiting));
+        let after = after.take_while(|(is_key, _)| !is_key).map(|(_, captured)| captured).min();
+        let newest = latest(before, frame.is_key(), frame.captured);
+        let back = step_back(newest, after.map_or(frame.captured, |after| after.min(frame.captured)));
         self.reorder = self.reorder.max(back).min(PLAYOUT_REBASE);
     }
 
@@ -211,6 +213,11 @@ impl Jitter {
             self.decodable.pop_first();
         }
     }
+}
+
+/// The latest capture time since the last key frame, one frame later.
+fn latest(before: CaptureTime, is_key: bool, captured: CaptureTime) -> CaptureTime {
+    if is_key { captured } else { before.max(captured) }
 }
 
 /// How much later than `second` the frame before it was captured.
@@ -312,6 +319,25 @@ mod tests {
         // That it came after a later one does not make those that follow due any earlier.
         buffer.push(slow(3), millis(810));
         assert_eq!(buffer.poll_timeout(), buffer.clock.due(slow(3).captured));
+    }
+
+    #[test]
+    fn who_looks_again_sees_what_is_new_though_it_begins_in_the_past() {
+        let least = Duration::from_millis(20);
+        let mut buffer = Buffer::new(Playout::Adaptive { least, most: Duration::from_millis(500) });
+        let second = |number: u32, captured: u32| Frame { captured: slow(captured).captured, ..frame(number) };
+        let again = |number: u32, captured: u32| Frame { captured: slow(captured).captured, ..key(number) };
+        buffer.push(slow(0), millis(0));
+        buffer.push(slow(1), millis(250));
+        assert_eq!(drain(&mut buffer, millis(270)).len(), 2);
+        // Nine seconds later: the key frame of the past, which is what the sender has at once, then one of now.
+        buffer.push(again(2, 0), millis(9000));
+        buffer.push(again(3, 36), millis(9001));
+        assert_eq!(drain(&mut buffer, millis(9020)), [Released::Lost(1)]);
+        assert_eq!(drain(&mut buffer, millis(9021)), [Released::Frame(again(3, 36))]);
+        buffer.push(second(4, 37), millis(9250));
+        assert_eq!(buffer.poll_timeout(), buffer.clock.due(slow(37).captured));
+        assert_eq!(drain(&mut buffer, millis(9271)), [Released::Frame(second(4, 37))]);
     }
 
     #[test]
