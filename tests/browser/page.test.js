@@ -100,6 +100,49 @@ test('every picture can be a key frame, and a new rate makes none', async (t) =>
   peer.say({ type: 'encode', track: peer.said('publish').pop().track, bitrate_kbps: 120, layers: 2, rest: true });
 });
 
+test('a low rate makes smaller pictures at once, a good one makes them whole again after a while', async (t) => {
+  const peer = await Pretend.open(await browser(t), { video: { width: 640, height: 480, rate: 30 } });
+  await peer.join();
+  const widths = () => peer.said('publish').filter((it) => it.codec).map((it) => it.width);
+  await until('whole pictures', async () => widths(), (all) => all.includes(640));
+  const { track } = peer.said('publish').find((it) => it.codec);
+  peer.say({ type: 'encode', track, bitrate_kbps: 60, layers: 2 });
+  await until('smaller pictures', async () => widths().at(-1), (width) => width === 320);
+  peer.say({ type: 'encode', track, bitrate_kbps: 1500, layers: 2 });
+  await until('whole pictures again', async () => widths().at(-1), (width) => width === 640);
+  assert.deepEqual(peer.errors, []);
+});
+
+test('a smaller size is made beside the whole one while somebody needs it', async (t) => {
+  const peer = await Pretend.open(await browser(t));
+  /** @type {Map<number, boolean[]>} whether pictures were key frames, by track */
+  const keys = new Map();
+  const media = peer.media.bind(peer);
+  peer.media = (message) => {
+    const bytes = Buffer.from(message);
+    if (bytes[0] === 1) keys.set(bytes.readUInt16LE(2), [...(keys.get(bytes.readUInt16LE(2)) ?? []), bytes.readUInt8(1) % 2 === 1]);
+    media(message);
+  };
+  const count = (/** @type {number} */ track) => keys.get(track)?.length ?? 0;
+  await peer.join();
+  const offer = () => peer.said('publish').find((it) => it.smaller_of);
+  await until('an offer', async () => offer(), Boolean);
+  const [whole, small] = [offer().smaller_of, offer().track];
+  await until('pictures', async () => count(whole), (it) => it > 5);
+  assert.equal(count(small), 0, 'nobody needs it');
+  peer.say({ type: 'encode', track: small, bitrate_kbps: 100, layers: 1, rest: false });
+  await until('smaller pictures', async () => count(small), (it) => it > 5);
+  assert.deepEqual(keys.get(small)?.slice(0, 3), [true, false, false]);
+  peer.say({ type: 'key', track: small });
+  await until('a key frame', async () => keys.get(small)?.lastIndexOf(true) ?? 0, (at) => at > 0);
+  assert.equal(keys.get(whole)?.lastIndexOf(true), 0, 'the whole size goes on as it was');
+  peer.say({ type: 'encode', track: small, bitrate_kbps: 0, layers: 1, rest: true });
+  const [wholes, smalls] = [count(whole), count(small)];
+  await until('more pictures', async () => count(whole), (it) => it > wholes + 10);
+  assert.ok(count(small) <= smalls + 3, 'it rests');
+  assert.deepEqual(peer.errors, []);
+});
+
 test('who refuses camera and microphone reads why, and joins all the same', async (t) => {
   const context = await browser(t);
   await context.addInitScript(() => {

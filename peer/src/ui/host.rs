@@ -16,7 +16,7 @@ use super::lanes::Lanes;
 use super::memory::Memory;
 use super::message::{EncodedChunk, FromPage, Media, PageSource, Publish, ToPage, peer_of, sound_message};
 use super::outbox::Outbox;
-use super::publications::{Publications, ShowError};
+use super::publications::{Announcement, Publications, ShowError};
 use super::server::text_of;
 use crate::events::{ErrorReport, Line, Report};
 use crate::params::{LEVELS_EVERY, PAGE_LAYERS, PICTURES_REST_BELOW};
@@ -129,11 +129,11 @@ impl Host {
                 self.carried = Some(rate);
                 self.tell_encoders();
             }
+            Event::SmallerBitrate { track, rate } => self.tell_smaller(track, rate),
             Event::Path { peer, .. } => self.talk.handle_path(peer),
             Event::Said { peer, bytes } => self.talk.handle_said(peer, &bytes, now, unix_micros_now() / 1000),
             Event::Joined { .. }
             | Event::RendezvousLost { .. }
-            | Event::SmallerBitrate { .. }
             | Event::Bulk { .. }
             | Event::BulkArrived { .. }
             | Event::Trouble { .. } => {}
@@ -221,14 +221,14 @@ impl Host {
     }
 
     async fn publish(&mut self, publish: &Publish, endpoint: &Endpoint) {
-        let track = match self.publications.publish(publish) {
-            Ok(track) => track,
+        let announced = match self.publications.publish(publish) {
+            Ok(Announcement::Track(track)) => endpoint.publish(track).await,
+            Ok(Announcement::Smaller { of, id }) => endpoint.publish_smaller(of, id).await,
             Err(error) => return self.complain(error.to_string()),
         };
-        let id = track.id;
-        if let Err(error) = endpoint.publish(track).await {
-            if self.publications.unpublish(publish.track).is_ok() {
-                endpoint.end(id);
+        if let Err(error) = announced {
+            if let Ok(track) = self.publications.unpublish(publish.track) {
+                endpoint.end(track);
             }
             return self.complain(error.to_string());
         }
@@ -264,13 +264,19 @@ impl Host {
         let share = Bitrate::from_bits(carried.as_bits() / count);
         let wanted = self.ceiling.map_or(share, |ceiling| share.min(ceiling));
         for track in self.publications.pictures() {
-            self.tell(&ToPage::Encode {
-                track,
-                bitrate_kbps: wanted.as_bits() / 1000,
-                layers: PAGE_LAYERS,
-                rest: wanted < PICTURES_REST_BELOW,
-            });
+            self.tell_encoder(track, wanted, PAGE_LAYERS, wanted < PICTURES_REST_BELOW);
         }
+    }
+
+    /// The smaller size is encoded while somebody needs it.
+    fn tell_smaller(&self, track: TrackId, rate: Option<Bitrate>) {
+        let Some(track) = self.publications.number_of(track) else { return };
+        let wanted = rate.map(|rate| self.ceiling.map_or(rate, |ceiling| rate.min(ceiling)));
+        self.tell_encoder(track, wanted.unwrap_or_default(), 1, wanted.is_none());
+    }
+
+    fn tell_encoder(&self, track: u16, rate: Bitrate, layers: u8, rest: bool) {
+        self.tell(&ToPage::Encode { track, bitrate_kbps: rate.as_bits() / 1000, layers, rest });
     }
 
     fn tell_levels(&mut self) {

@@ -60,6 +60,8 @@ pub struct Publish {
     pub height: Option<u16>,
     /// Of pictures: how many a second.
     pub rate: Option<f64>,
+    /// The same pictures as those of another track, smaller: for those whose way carries no more. They have no shape.
+    pub smaller_of: Option<u16>,
 }
 
 /// What a page can show.
@@ -290,8 +292,15 @@ mod tests {
         );
         let state = Presence { muted: true, camera: false, hand: true };
         assert_eq!(parse(r#"{"type":"state","muted":true,"camera":false,"hand":true}"#), FromPage::State(state));
-        let screen =
-            Publish { track: 4, source: PageSource::ScreenAudio, codec: None, width: None, height: None, rate: None };
+        let screen = Publish {
+            track: 4,
+            source: PageSource::ScreenAudio,
+            codec: None,
+            width: None,
+            height: None,
+            rate: None,
+            smaller_of: None,
+        };
         assert_eq!(parse(r#"{"type":"publish","track":4,"source":"screen-audio"}"#), FromPage::Publish(screen));
     }
 

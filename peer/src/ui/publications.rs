@@ -36,7 +36,23 @@ struct Shown {
 #[derive(Debug)]
 enum Kind {
     Pictures(Pictures),
+    /// The same as those of another track of the page, in a smaller size.
+    Smaller(u16, Pictures),
     Sound(Box<Microphone>),
+}
+
+/// What the room is to be told of something shown.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Announcement {
+    /// It is a track of its own.
+    Track(Track),
+    /// The pictures of a track can be had in a smaller size, too.
+    Smaller {
+        /// The track.
+        of: TrackId,
+        /// What the smaller pictures are handed over as.
+        id: TrackId,
+    },
 }
 
 /// The dependencies of pictures, which the page does not tell.
@@ -58,6 +74,9 @@ pub enum ShowError {
     /// As many as there may be.
     #[error("a page shows at most {PAGE_MOST_TRACKS} tracks at a time")]
     TooMany,
+    /// What is to have a smaller size has none: it is sound, or was not published.
+    #[error("track {0} shows no pictures that could be smaller")]
+    NothingSmaller(u16),
     /// All numbers have been used.
     #[error("all numbers of tracks have been used; leave and join again")]
     Exhausted,
@@ -78,39 +97,46 @@ impl Publications {
         Publications { epoch_unix_us, skew: None, next: 0, shown: BTreeMap::new() }
     }
 
-    /// Shows something, or changes what is shown: the track to announce.
+    /// Shows something, or changes what is shown: what to announce.
     ///
     /// # Errors
     /// When it has no shape, or there are too many.
-    pub fn publish(&mut self, wanted: &Publish) -> Result<Track, ShowError> {
+    pub fn publish(&mut self, wanted: &Publish) -> Result<Announcement, ShowError> {
         if let Some(shown) = self.shown.get(&wanted.track) {
-            if shown.is_sound() != is_sound(wanted.source) {
-                return Err(ShowError::Kind(wanted.track));
-            }
-            return self.track(shown.id, wanted);
+            return match (&shown.kind, wanted.smaller_of) {
+                (Kind::Smaller(large, _), Some(of)) if *large == of => self.smaller(of, shown.id),
+                (Kind::Pictures(_), None) if !is_sound(wanted.source) => self.track(shown.id, wanted),
+                (Kind::Sound(_), None) if is_sound(wanted.source) => self.track(shown.id, wanted),
+                _ => Err(ShowError::Kind(wanted.track)),
+            };
         }
         if self.shown.len() >= PAGE_MOST_TRACKS {
             return Err(ShowError::TooMany);
         }
         let id = TrackId(self.next);
-        let track = self.track(id, wanted)?;
-        let kind = if is_sound(wanted.source) {
-            Kind::Sound(Box::new(Microphone::new(id)?))
-        } else {
-            Kind::Pictures(Pictures::default())
+        let announcement = match wanted.smaller_of {
+            Some(of) => self.smaller(of, id)?,
+            None => self.track(id, wanted)?,
+        };
+        let kind = match wanted.smaller_of {
+            Some(of) => Kind::Smaller(of, Pictures::default()),
+            None if is_sound(wanted.source) => Kind::Sound(Box::new(Microphone::new(id)?)),
+            None => Kind::Pictures(Pictures::default()),
         };
         self.next = self.next.checked_add(1).ok_or(ShowError::Exhausted)?;
         let shown = Shown { id, source: wanted.source, latest: CaptureTime::default(), kind };
         self.shown.insert(wanted.track, shown);
-        Ok(track)
+        Ok(announcement)
     }
 
-    /// Shows something no longer: the track to end.
+    /// Shows something no longer, in no size: the track to end.
     ///
     /// # Errors
     /// When it was not shown.
     pub fn unpublish(&mut self, track: u16) -> Result<TrackId, ShowError> {
-        self.shown.remove(&track).map(|shown| shown.id).ok_or(ShowError::Unknown(track))
+        let ended = self.shown.remove(&track).ok_or(ShowError::Unknown(track))?;
+        self.shown.retain(|_, shown| !matches!(shown.kind, Kind::Smaller(of, _) if of == track));
+        Ok(ended.id)
     }
 
     /// Another page has come, or none is there any more: the tracks to end.
@@ -126,7 +152,9 @@ impl Publications {
     pub fn picture(&mut self, chunk: EncodedChunk, now_unix_us: u64) -> Result<Option<Frame>, ShowError> {
         let captured = self.capture_time(chunk.track, chunk.captured_unix_us, now_unix_us)?;
         let shown = self.shown.get_mut(&chunk.track).ok_or(ShowError::Unknown(chunk.track))?;
-        let Kind::Pictures(pictures) = &mut shown.kind else { return Err(ShowError::Kind(chunk.track)) };
+        let (Kind::Pictures(pictures) | Kind::Smaller(_, pictures)) = &mut shown.kind else {
+            return Err(ShowError::Kind(chunk.track));
+        };
         Ok(pictures.frame(shown.id, captured, chunk.is_key, chunk.layer, chunk.data))
     }
 
@@ -157,26 +185,33 @@ impl Publications {
         self.shown.get(&track).map(|shown| shown.source)
     }
 
-    /// The page's numbers of all pictures.
+    /// The page's numbers of all pictures in their full size.
     pub fn pictures(&self) -> impl Iterator<Item = u16> {
-        self.shown.iter().filter(|(_, shown)| !shown.is_sound()).map(|(number, _)| *number)
+        self.shown.iter().filter(|(_, shown)| matches!(shown.kind, Kind::Pictures(_))).map(|(number, _)| *number)
     }
 
-    fn track(&self, id: TrackId, wanted: &Publish) -> Result<Track, ShowError> {
+    fn smaller(&self, of: u16, id: TrackId) -> Result<Announcement, ShowError> {
+        match self.shown.get(&of) {
+            Some(Shown { id: large, kind: Kind::Pictures(_), .. }) => Ok(Announcement::Smaller { of: *large, id }),
+            Some(_) | None => Err(ShowError::NothingSmaller(of)),
+        }
+    }
+
+    fn track(&self, id: TrackId, wanted: &Publish) -> Result<Announcement, ShowError> {
         let source = match wanted.source {
             PageSource::Camera => TrackSource::Camera,
             PageSource::Microphone => TrackSource::Microphone,
             PageSource::Screen | PageSource::ScreenAudio => TrackSource::Screen,
         };
         if is_sound(wanted.source) {
-            return Ok(sound_track(id, source, self.epoch_unix_us));
+            return Ok(Announcement::Track(sound_track(id, source, self.epoch_unix_us)));
         }
         let (Some(codec), Some(width), Some(height)) = (&wanted.codec, wanted.width, wanted.height) else {
             return Err(ShowError::NoShape);
         };
         let kind = TrackKind::Video { width, height, millihertz: millihertz(wanted.rate) };
         let (codec, description) = (codec.clone(), Bytes::new());
-        Ok(Track { id, kind, source, codec, description, epoch_unix_us: self.epoch_unix_us })
+        Ok(Announcement::Track(Track { id, kind, source, codec, description, epoch_unix_us: self.epoch_unix_us }))
     }
 
     fn capture_time(&mut self, track: u16, page_unix_us: u64, now_unix_us: u64) -> Result<CaptureTime, ShowError> {
@@ -193,12 +228,6 @@ impl Publications {
         let shown = self.shown.get_mut(&track).ok_or(ShowError::Unknown(track))?;
         shown.latest = shown.latest.max(CaptureTime::from_micros(since));
         Ok(shown.latest)
-    }
-}
-
-impl Shown {
-    fn is_sound(&self) -> bool {
-        matches!(self.kind, Kind::Sound(_))
     }
 }
 
@@ -258,10 +287,10 @@ mod tests {
     #[test]
     fn numbers_of_ours_are_never_used_twice_though_a_page_begins_anew() {
         let mut shown = Publications::new(0);
-        assert_eq!(shown.publish(&camera(1)).unwrap().id, TrackId(0));
-        assert_eq!(shown.publish(&camera(1)).unwrap().id, TrackId(0), "it is changed");
+        assert_eq!(track_of(shown.publish(&camera(1))), TrackId(0));
+        assert_eq!(track_of(shown.publish(&camera(1))), TrackId(0), "it is changed");
         assert_eq!(shown.clear(), [TrackId(0)]);
-        assert_eq!(shown.publish(&camera(1)).unwrap().id, TrackId(1));
+        assert_eq!(track_of(shown.publish(&camera(1))), TrackId(1));
         assert_eq!((shown.number_of(TrackId(1)), shown.number_of(TrackId(0))), (Some(1), None));
     }
 
@@ -293,9 +322,35 @@ mod tests {
         assert_eq!(more, PAGE_MOST_TRACKS - 2);
     }
 
+    #[test]
+    fn a_smaller_size_comes_and_goes_with_what_it_is_a_smaller_size_of() {
+        let mut shown = Publications::new(0);
+        let smaller = |track, of| Publish { codec: None, smaller_of: Some(of), ..camera(track) };
+        assert!(matches!(shown.publish(&smaller(2, 1)), Err(ShowError::NothingSmaller(1))), "of nothing");
+        shown.publish(&camera(1)).unwrap();
+        let expected = Announcement::Smaller { of: TrackId(0), id: TrackId(1) };
+        assert_eq!(shown.publish(&smaller(2, 1)).unwrap(), expected);
+        assert_eq!(shown.publish(&smaller(2, 1)).unwrap(), expected, "said twice");
+        assert!(matches!(shown.publish(&smaller(3, 2)), Err(ShowError::NothingSmaller(2))), "smaller still");
+        assert!(matches!(shown.publish(&camera(2)), Err(ShowError::Kind(2))), "not the same any more");
+        assert_eq!(shown.pictures().collect::<Vec<u16>>(), [1]);
+        let frame = shown.picture(chunk(2, true, 0, 0), 0).unwrap().unwrap();
+        assert_eq!((frame.track, shown.number_of(TrackId(1))), (TrackId(1), Some(2)));
+        assert_eq!(shown.unpublish(1).unwrap(), TrackId(0));
+        assert!(matches!(shown.picture(chunk(2, true, 0, 0), 0), Err(ShowError::Unknown(2))), "both are gone");
+    }
+
     fn camera(track: u16) -> Publish {
-        let codec = Some("avc1.42c01e".to_owned());
-        Publish { track, source: PageSource::Camera, codec, width: Some(64), height: Some(64), rate: Some(30.0) }
+        let (codec, side) = (Some("avc1.42c01e".to_owned()), Some(64));
+        let source = PageSource::Camera;
+        Publish { track, source, codec, width: side, height: side, rate: Some(30.0), smaller_of: None }
+    }
+
+    fn track_of(announced: Result<Announcement, ShowError>) -> TrackId {
+        match announced.unwrap() {
+            Announcement::Track(track) => track.id,
+            Announcement::Smaller { .. } => panic!("a track of its own was published"),
+        }
     }
 
     fn chunk(track: u16, is_key: bool, layer: u8, captured_unix_us: u64) -> EncodedChunk {

@@ -10,15 +10,23 @@
 /** @type {CodecName[]} */
 export const CODECS = ['h264', 'vp9', 'av1', 'vp8'];
 
+/** All codecs, the preferred one first. @param {CodecName | null} preferred @returns {CodecName[]} */
+export const inOrder = (preferred) => [...CODECS].sort((a, b) => Number(b === preferred) - Number(a === preferred));
+
+/** The codec of a configuration; none without one. @param {VideoEncoderConfig | null} config @returns {CodecName[]} */
+export function codecNameOf(config) {
+  const prefix = config?.codec.slice(0, 3);
+  return CODECS.filter((name) => codecString(name, 16, 16, 1).slice(0, 3) === prefix);
+}
+
 /**
  * The first configuration this browser can encode; null if there is none.
- * @param {{width: number, height: number, rate: number, bitrate: number, preferred: CodecName | null, layers: number}} wish
+ * @param {{width: number, height: number, rate: number, bitrate: number, codecs: CodecName[], layers: number}} wish
  * @returns {Promise<VideoEncoderConfig | null>}
  */
-export async function chooseCodec({ width, height, rate, bitrate, preferred, layers }) {
+export async function chooseCodec({ width, height, rate, bitrate, codecs, layers }) {
   if (!('VideoEncoder' in window)) return null;
-  const order = preferred ? [preferred, ...CODECS.filter((name) => name !== preferred)] : CODECS;
-  for (const name of order) {
+  for (const name of codecs) {
     for (const scalabilityMode of layers > 1 ? ['L1T2', undefined] : [undefined]) {
       /** @type {VideoEncoderConfig} */
       const config = {

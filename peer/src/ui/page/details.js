@@ -51,7 +51,10 @@ export class Details {
     this.lastLook = now;
     const lines = [make('h2', { text: t('details.yours') })];
     for (const published of this.publisher.published.values()) {
-      if (published.encoder) lines.push(...encoderLines(published.encoder, seconds));
+      if (!published.pictures) continue;
+      const { large, smaller } = published.pictures;
+      lines.push(...encoderLines(large, seconds));
+      if (smaller && !smaller.isResting) lines.push(...encoderLines(smaller, seconds));
     }
     if (lines.length === 1) lines.push(make('p', { class: 'faint', text: t('details.yours-none') }));
     this.yours.replaceChildren(...lines);

@@ -1,21 +1,23 @@
 /**
  * Frames in, encoded pictures out, as the network asks.
  *
- * A new rate goes to the running encoder without a key frame. A frame that finds the encoder busy is dropped: what is late is
- * of no use. The newest frame is kept, so that a key frame can be made of a screen on which nothing moves.
+ * A new rate goes to the running encoder without a key frame; a new size makes a new encoder, which scales the frames. A frame
+ * that finds the encoder busy is dropped: what is late is of no use. The newest frame is kept, so that a key frame can be made
+ * of a screen on which nothing moves.
  */
 import { chooseCodec } from './codecs.js';
 import { nowUs } from './protocol.js';
 
 /**
  * @typedef {object} EncoderOptions
- * @property {() => Wishes} wishes what the person asks, read anew for each configuration
+ * @property {() => Wishes} wishes what the person asks, read anew for each picture
+ * @property {import('./steps.js').Steps} steps
  * @property {(shape: Shape) => void} onShape codec or size are new: announce them before the next picture
  * @property {(chunk: EncodedVideoChunk, layer: number) => void} onPicture
  * @property {(reason: string) => void} onFailure no codec fits, or the encoder broke for good
  * @property {() => boolean} canSend
  */
-/** @typedef {{rate: number, bitrate_kbps: number | null, keyframe_interval: number | null, codec: import('./codecs.js').CodecName | null}} Wishes */
+/** @typedef {{rate: number, bitrate_kbps: number | null, keyframe_interval: number | null, codecs: import('./codecs.js').CodecName[]}} Wishes */
 /** @typedef {{codec: string, width: number, height: number, rate: number}} Shape */
 
 export class Encoder {
@@ -34,6 +36,8 @@ export class Encoder {
     this.layers = 2;
     this.lastKeyUs = 0;
     this.breakages = 0;
+    /** When the next picture is due, while fewer are encoded than come. */
+    this.dueUs = 0;
     /** @type {VideoFrame | null} */
     this.newest = null;
     /** Of the last second, for the details panel. */
@@ -93,11 +97,11 @@ export class Encoder {
   push() {
     const frame = this.newest;
     if (!frame || this.isResting) return;
-    const width = even(frame.displayWidth);
-    const height = even(frame.displayHeight);
-    if (!this.config || this.config.width !== width || this.config.height !== height) return void this.choose(width, height);
-    if (!this.encoder || this.encoder.encodeQueueSize > MOST_QUEUED || !this.options.canSend()) return;
     const now = nowUs();
+    const shape = this.shape(frame, now);
+    if (this.config?.width !== shape.width || this.config.height !== shape.height) return void this.choose(shape);
+    this.retune(shape.rate);
+    if (!this.isPictureDue(now) || !this.encoder || this.encoder.encodeQueueSize > MOST_QUEUED || !this.options.canSend()) return;
     const keyFrame = this.isKeyWanted || this.isKeyDue(now);
     // A frame used twice, for a key frame of a still screen, needs a time of its own.
     const fresh = now - frame.timestamp > STILL_MS * 500 ? new VideoFrame(frame, { timestamp: now }) : frame;
@@ -110,19 +114,38 @@ export class Encoder {
     }
   }
 
+  /** What is to be made of a frame. @param {VideoFrame} frame @param {number} now */
+  shape({ displayWidth: width, displayHeight: height }, now) {
+    const wishes = this.options.wishes();
+    const { scale, part } = this.options.steps.follow({ ...wishes, width, height }, this.bitrate(width, height), now / 1000);
+    const rate = Math.max(1, Math.round(wishes.rate * part));
+    if (part === 1) this.dueUs = 0;
+    return { width: even(width * scale), height: even(height * scale), rate };
+  }
+
+  /** Where the source has more pictures than are wanted, evenly spread ones are taken. @param {number} now */
+  isPictureDue(now) {
+    const rate = this.config?.framerate ?? 0;
+    if (rate >= this.options.wishes().rate || this.isKeyWanted) return true;
+    const interval = 1e6 / rate;
+    if (now < this.dueUs - interval / 4) return false;
+    this.dueUs = Math.max(this.dueUs, now - interval) + interval;
+    return true;
+  }
+
   /** @param {number} now */
   isKeyDue(now) {
     const interval = this.options.wishes().keyframe_interval;
     return interval !== null && now - this.lastKeyUs >= interval * 1e6 - KEY_SLACK_US;
   }
 
-  /** @param {number} width @param {number} height */
-  async choose(width, height) {
+  /** @param {{width: number, height: number, rate: number}} shape */
+  async choose({ width, height, rate }) {
     if (this.isChoosing) return;
     this.isChoosing = true;
-    const { rate, codec: preferred } = this.options.wishes();
+    const { codecs } = this.options.wishes();
     const bitrate = this.bitrate(width, height);
-    const config = await chooseCodec({ width, height, rate, bitrate, preferred, layers: this.layers });
+    const config = await chooseCodec({ width, height, rate, bitrate, codecs, layers: this.layers });
     this.isChoosing = false;
     if (this.isClosed) return;
     if (!config) {
@@ -170,11 +193,12 @@ export class Encoder {
     }
   }
 
-  retune() {
+  /** Bits and pictures a second, without a key frame. @param {number | undefined} framerate */
+  retune(framerate = this.config?.framerate) {
     if (!this.encoder || !this.config || this.encoder.state !== 'configured') return;
     const bitrate = this.bitrate(this.config.width, this.config.height);
-    if (bitrate === this.config.bitrate) return;
-    this.config = { ...this.config, bitrate };
+    if (bitrate === this.config.bitrate && framerate === this.config.framerate) return;
+    this.config = { ...this.config, bitrate, framerate };
     this.encoder.configure(this.config);
   }
 
@@ -187,7 +211,7 @@ export class Encoder {
 }
 
 /** @param {number} length */
-const even = (length) => Math.max(2, length & ~1);
+const even = (length) => Math.max(2, Math.round(length) & ~1);
 
 /** Frames that may wait in the encoder; more would be delay. */
 const MOST_QUEUED = 2;

@@ -55,7 +55,7 @@
 
 /**
  * @typedef {{type: 'join', name: string}
- *   | {type: 'publish', track: number, source: OwnSource, codec?: string, width?: number, height?: number, rate?: number}
+ *   | {type: 'publish', track: number, source: OwnSource, codec?: string, width?: number, height?: number, rate?: number, smaller_of?: number}
  *   | {type: 'unpublish', track: number}
  *   | {type: 'state', muted: boolean, camera: boolean, hand: boolean}
  *   | {type: 'chat', text: string}

@@ -2,12 +2,12 @@
  * What we send: camera, screen with its sound, microphone. Each is a track of its own with a number that is never used again.
  */
 import { BLOCK, nowUs, pictureMessage, soundMessage } from './protocol.js';
-import { Encoder } from './encoder.js';
-import { frames } from './camera.js';
+import { OwnPictures } from './own-pictures.js';
 import { keep, kept } from './kept.js';
 
 /** @typedef {import('./protocol.js').OwnSource} OwnSource */
-/** @typedef {{track: number, source: OwnSource, encoder: Encoder | null, end: () => void}} Published */
+/** @typedef {import('./own-pictures.js').Size} Size */
+/** @typedef {{tracks: Record<Size, number>, pictures: OwnPictures | null, end: () => void}} Published the smaller size has a track of its own */
 
 export class Publisher {
   /**
@@ -27,7 +27,7 @@ export class Publisher {
     this.published = new Map();
     /** @type {(reason: string) => void} */
     this.onFailure = () => {};
-    settings.listeners.push(() => this.published.get('camera')?.encoder?.reconfigure());
+    settings.listeners.push(() => this.published.get('camera')?.pictures?.reconfigure());
   }
 
   /** @param {number | undefined} next the peer's word on which numbers are used */
@@ -39,16 +39,23 @@ export class Publisher {
   showPictures(source, track) {
     this.end(source);
     if (!track) return;
-    const number = this.number();
-    const encoder = new Encoder({
+    const tracks = { large: this.number(), smaller: this.number() };
+    const pictures = new OwnPictures({
+      source,
+      track,
       wishes: () => this.wishes(source, track),
-      onShape: (shape) => this.connection.send({ type: 'publish', track: number, source, ...shape }),
-      onPicture: (chunk, layer) => this.connection.sendBinary(pictureMessage(number, chunk, layer)),
+      onShape: (shape) => this.announce(source, tracks, shape),
+      onPicture: (chunk, layer, size) => this.connection.sendBinary(pictureMessage(tracks[size], chunk, layer)),
       onFailure: (reason) => this.onFailure(reason),
       canSend: () => this.connection.isReady,
     });
-    const stop = frames(track, (frame) => encoder.encode(frame));
-    this.published.set(source, { track: number, source, encoder, end: () => (stop(), encoder.close()) });
+    this.published.set(source, { tracks, pictures, end: () => pictures.close() });
+  }
+
+  /** @param {'camera' | 'screen'} source @param {Record<Size, number>} tracks @param {import('./encoder.js').Shape} shape */
+  announce(source, { large, smaller }, shape) {
+    this.connection.send({ type: 'publish', track: large, source, ...shape });
+    if (source === 'camera') this.connection.send({ type: 'publish', track: smaller, source, smaller_of: large });
   }
 
   /** Sends the sound of `track`; null ends it. @param {'microphone' | 'screen-audio'} source @param {MediaStreamTrack | null} track */
@@ -62,7 +69,7 @@ export class Publisher {
       this.microphonePeak = Math.max(this.microphonePeak, peak);
       this.sendMicrophone(number, samples);
     });
-    this.published.set(source, { track: number, source, encoder: null, end: stop });
+    this.published.set(source, { tracks: { large: number, smaller: number }, pictures: null, end: stop });
   }
 
   /** @param {OwnSource} source */
@@ -71,7 +78,7 @@ export class Publisher {
     if (!published) return;
     this.published.delete(source);
     published.end();
-    this.connection.send({ type: 'unpublish', track: published.track });
+    this.connection.send({ type: 'unpublish', track: published.tracks.large });
   }
 
   /** Ends everything without telling the peer: it knows, or is gone. */
@@ -82,12 +89,12 @@ export class Publisher {
 
   /** @param {import('./protocol.js').EncodeOrder} order */
   obey(order) {
-    this.encoderOf(order.track)?.obey(order);
+    this.withPictures(order.track, (pictures, size) => pictures.obey(size, order));
   }
 
   /** @param {number} track */
   wantKey(track) {
-    this.encoderOf(track)?.wantKey();
+    this.withPictures(track, (pictures, size) => pictures.wantKey(size));
   }
 
   /** The loudest sample since the last call, 0 to 1. */
@@ -97,9 +104,12 @@ export class Publisher {
     return peak;
   }
 
-  /** @param {number} track */
-  encoderOf(track) {
-    return [...this.published.values()].find((it) => it.track === track)?.encoder ?? null;
+  /** @param {number} track @param {(pictures: OwnPictures, size: Size) => void} act */
+  withPictures(track, act) {
+    for (const { tracks, pictures } of this.published.values()) {
+      if (pictures && tracks.large === track) act(pictures, 'large');
+      else if (pictures && tracks.smaller === track) act(pictures, 'smaller');
+    }
   }
 
   /** After the mute a little silence is sent, so that nothing is left hanging in the others' concealment; then nothing. @param {number} track @param {Int16Array} samples */
@@ -115,7 +125,7 @@ export class Publisher {
     this.connection.sendBinary(soundMessage(track, samples, nowUs() - BLOCK_US));
   }
 
-  /** @param {'camera' | 'screen'} source @param {MediaStreamTrack} track @returns {import('./encoder.js').Wishes} */
+  /** @param {'camera' | 'screen'} source @param {MediaStreamTrack} track @returns {import('./own-pictures.js').PictureWishes} */
   wishes(source, track) {
     const { bitrate_kbps, keyframe_interval, codec, rate } = this.settings.wishes;
     const granted = Math.round(track.getSettings().frameRate ?? rate) || rate;
