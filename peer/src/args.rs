@@ -13,6 +13,7 @@ use meipo::path::Policy;
 use meipo::units::Bitrate;
 use meipo::wire::name::Name;
 
+pub use crate::call::CallArgs;
 pub use crate::wishes::{KeyInterval, MostBits, PatternSpec};
 
 /// See and hear the people in a room, straight from machine to machine.
@@ -40,6 +41,12 @@ pub enum Command {
     /// The page comes from this program and from nowhere else; nothing is sent to anybody before you enter the room on it.
     #[command(after_help = JOIN_EXAMPLES)]
     Join(JoinArgs),
+    /// Speak with the people in the room, in this terminal
+    ///
+    /// Voice only, with the least delay. Keys: Tab mutes, Space talks while it is held, Enter says what you typed, Esc
+    /// leaves. Without a terminal, lines of standard input are chat; /mute, /unmute, /hand and /leave are commands.
+    #[command(after_help = CALL_EXAMPLES)]
+    Call(CallArgs),
     /// Show a file, standard input or a test pattern to everybody in the room
     #[command(after_help = PUBLISH_EXAMPLES)]
     Publish(PublishArgs),
@@ -315,7 +322,11 @@ fn split<'a>(
     }
 }
 
-fn parse_link(text: Option<&str>) -> anyhow::Result<Link> {
+/// Reads the link that was given.
+///
+/// # Errors
+/// When there is none, or it is wrong.
+pub(crate) fn parse_link(text: Option<&str>) -> anyhow::Result<Link> {
     let text = text.filter(|text| !text.trim().is_empty());
     let text = text.context("a LINK is missing; `rendezvous invite` prints one. It may also stand in MEIPO_LINK")?;
     Ok(text.parse::<Link>()?)
@@ -356,6 +367,7 @@ const EXAMPLES: &str = "\
 Examples:
   peer demo                                          see it work, on this machine alone
   peer join \"$LINK\"                                   see and hear each other, in your browser
+  peer call \"$LINK\"                                   speak with each other, in this terminal
   peer publish \"$LINK\" clip.mkv --name alice          be a headless camera
   peer watch \"$LINK\"                                  see how well everybody comes through
   peer doctor \"$LINK\"                                 see what stands in the way
@@ -366,6 +378,12 @@ Examples:
   peer join \"$LINK\" --name alice
   peer join \"$LINK\" --video 1280x720@60 --bitrate none
   peer join \"$LINK\" --keyframe-interval 1 --no-browser";
+
+const CALL_EXAMPLES: &str = "\
+Examples:
+  peer call \"$LINK\" --name alice
+  peer call --list-devices
+  peer call \"$LINK\" --microphone \"USB Headset\" --speaker \"USB Headset\" --no-echo-cancellation";
 
 const PUBLISH_EXAMPLES: &str = "\
 Examples:

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use meipo::link::Link;
 use meipo::units::PeerId;
 
+use crate::call::MouthToEar;
 use crate::events::{Line, Report, Stats};
+use crate::output::Message;
 use crate::params::BOARD_LOG;
 
 /// Everything on the screen.
@@ -23,6 +25,19 @@ pub struct Board {
     pub rows: BTreeMap<(Option<String>, PeerId), Row>,
     /// What happened lately, the newest last.
     pub log: VecDeque<String>,
+    /// How loud everybody is.
+    pub meters: Meters,
+}
+
+/// How loud everybody is now, for whoever draws it: 0 for silence to 1 for full scale.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Meters {
+    /// Our microphone, heard or not.
+    pub mine: f32,
+    /// Whether what is said here is sent.
+    pub is_open: bool,
+    /// The voices of the others.
+    pub theirs: BTreeMap<PeerId, f32>,
 }
 
 /// Whether the rendezvous is there.
@@ -45,6 +60,12 @@ pub struct Row {
     pub address_family: Option<&'static str>,
     /// Frames in the last second.
     pub frame_rate: u64,
+    /// Whether their microphone is off, where that is told.
+    pub is_muted: bool,
+    /// Whether they raise a hand.
+    pub has_hand_up: bool,
+    /// How old their voice is, in a call in a terminal.
+    pub mouth_to_ear: Option<MouthToEar>,
 }
 
 impl Board {
@@ -57,6 +78,7 @@ impl Board {
             rendezvous: Rendezvous::Entering,
             rows: BTreeMap::new(),
             log: VecDeque::new(),
+            meters: Meters::default(),
         }
     }
 
@@ -65,11 +87,26 @@ impl Board {
         format!("{} at {}:{}", link.room(), link.host(), link.port())
     }
 
+    /// Takes whatever was handed in.
+    pub fn handle(&mut self, message: Message) {
+        match message {
+            Message::Line(line) => self.take(*line),
+            Message::Note(note) => self.note(note),
+            Message::Meters(meters) => self.meters = meters,
+        }
+    }
+
     /// Takes what happened.
     pub fn take(&mut self, line: Line) {
         let Line { report, at } = line;
         match &report {
             Report::Stats(stats) => return self.take_stats(at, stats.clone()),
+            Report::MouthToEar(heard) => return self.take_mouth_to_ear(heard),
+            Report::Presence(presence) => {
+                let Some(row) = self.rows.get_mut(&(at, presence.peer)) else { return };
+                (row.is_muted, row.has_hand_up) = (presence.muted, presence.hand);
+                return;
+            }
             Report::Invite(invite) => {
                 self.invitation.clone_from(&invite.link);
                 return;
@@ -95,7 +132,14 @@ impl Board {
                     row.stats.rtt_ms = path.rtt_ms.or(row.stats.rtt_ms);
                 }
             }
-            Report::Track(_) | Report::TrackEnded(_) | Report::Recording(_) | Report::Page(_) | Report::Error(_) => {}
+            Report::Track(_)
+            | Report::TrackEnded(_)
+            | Report::Recording(_)
+            | Report::Page(_)
+            | Report::Chat(_)
+            | Report::Microphone(_)
+            | Report::Devices(_)
+            | Report::Error(_) => {}
         }
         let who = at.map_or(String::new(), |at| format!("[{at}] "));
         self.note(format!("{who}{report}"));
@@ -106,6 +150,13 @@ impl Board {
         self.log.push_back(message);
         if self.log.len() > BOARD_LOG {
             self.log.pop_front();
+        }
+    }
+
+    fn take_mouth_to_ear(&mut self, heard: &MouthToEar) {
+        let row = heard.peer.and_then(|peer| self.rows.get_mut(&(None, peer)));
+        if let Some(row) = row {
+            row.mouth_to_ear = Some(heard.clone());
         }
     }
 

@@ -27,6 +27,7 @@ use crate::output::{Reporter, Style};
 use crate::params::DEMO_BITRATE;
 use crate::pattern_feed::Settings;
 use crate::program::Program;
+use crate::random;
 use crate::room::{self, Parts};
 use crate::session::{Session, Stay};
 use crate::stop::Stop;
@@ -39,8 +40,7 @@ use crate::viewer::Viewer;
 pub async fn run(args: &DemoArgs, options: &Options) -> anyhow::Result<()> {
     let rendezvous = Rendezvous::start().await?;
     let style = Style::choose(options);
-    // The page is what the person looks at; here it is enough to say where it is.
-    let style = if style == Style::Table && !args.headless { Style::Plain } else { style };
+    let style = if args.headless { style } else { style.beside_page() };
     let program = Program::start_with(style, Board::new("demo on this machine".to_owned()))?;
     program.reporter().tell(Report::Invite(Invite { link: rendezvous.link.to_string() }));
     let is_heard = args.headless || style == Style::Json;
@@ -102,13 +102,13 @@ impl Rendezvous {
             relays: Vec::new(),
             is_relay: true,
             stun_alternate: None,
-            seed: random()?,
+            seed: random::bytes()?,
         };
         let listen = Listen { main: SocketAddr::from(([127, 0, 0, 1], 0)), alternate: None, tunnels: false };
         let server = Server::bind(listen, config).await?;
         let port = server.local_address().context("the system does not say where we listen")?.port();
         let host = Host::Ipv4([127, 0, 0, 1].into());
-        let link = Link::new(host, port, "demo", identity.id(), RoomSecret::from_bytes(random()?))?;
+        let link = Link::new(host, port, "demo", identity.id(), RoomSecret::from_bytes(random::bytes()?))?;
         let (stop, stopped) = watch::channel(0);
         Ok(Rendezvous { link, task: tokio::spawn(server.run(stopped)), stop })
     }
@@ -118,12 +118,6 @@ impl Rendezvous {
         drop(self.stop);
         let _ = self.task.await;
     }
-}
-
-fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).context("the system gives no random numbers")?;
-    Ok(bytes)
 }
 
 /// Who shows themselves, each in a colour of their own, in degrees.

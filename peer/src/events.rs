@@ -8,6 +8,7 @@ use meipo::media::{Track, TrackKind, TrackSource};
 use meipo::units::PeerId;
 use serde::{Serialize, Serializer};
 
+pub use crate::call::{Chat, DevicesReport, MicrophoneReport, MouthToEar, PresenceReport};
 pub use crate::stats::Stats;
 pub(crate) use crate::stats::tenths;
 
@@ -51,6 +52,16 @@ pub enum Report {
     Invite(Invite),
     /// The page is served and can be opened (`join` only).
     Page(PageReport),
+    /// Somebody said something in writing (`call` only).
+    Chat(Chat),
+    /// How somebody is: muted, hand raised (`call` only).
+    Presence(PresenceReport),
+    /// Our microphone was switched off or on (`call` only).
+    Microphone(MicrophoneReport),
+    /// Microphone and loudspeaker are open (`call` only).
+    Devices(DevicesReport),
+    /// How old a peer's voice is when it is heard; each second for each (`call` only).
+    MouthToEar(MouthToEar),
     /// Something went wrong that a person should know; the program goes on.
     Error(ErrorReport),
 }
@@ -254,6 +265,11 @@ impl fmt::Display for Report {
             Report::RendezvousBack => f.write_str("the rendezvous is back"),
             Report::Invite(it) => write!(f, "invite others with {}", it.link),
             Report::Page(it) => write!(f, "your call is at {}", it.url),
+            Report::Chat(it) => it.fmt(f),
+            Report::Presence(it) => it.fmt(f),
+            Report::Microphone(it) => it.fmt(f),
+            Report::Devices(it) => it.fmt(f),
+            Report::MouthToEar(it) => it.fmt(f),
             Report::Error(ErrorReport { message, name: Some(name), .. }) => write!(f, "{name}: {message}"),
             Report::Error(it) => f.write_str(&it.message),
         }
@@ -305,7 +321,7 @@ fn way(kind: &str) -> &str {
     }
 }
 
-fn text<S: Serializer>(id: &PeerId, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn text<S: Serializer>(id: &PeerId, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(id)
 }
 

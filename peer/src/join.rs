@@ -35,9 +35,7 @@ use crate::ui::turns::{Turn, Turns};
 /// When the link is wrong, the page cannot be served, or the room cannot be entered.
 pub async fn run(args: &JoinArgs, options: &Options) -> anyhow::Result<()> {
     let link = args.resolve(options)?;
-    let style = Style::choose(options);
-    // The page is what the person looks at; here it is enough to say where it is.
-    let style = if style == Style::Table { Style::Plain } else { style };
+    let style = Style::choose(options).beside_page();
     let program = Program::start_with(style, Board::new(Board::place_of(&link)))?;
     let result = attend(&args.page, options, link, &program).await;
     program.end().await;

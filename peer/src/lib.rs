@@ -10,6 +10,7 @@
 //! viewer ← decode                     what we see
 //! keeper ← recordings                 what we keep
 //! ui ← talk, voice                    the page: what is said, heard, seen
+//! call ← talk, voice                  the terminal: what is said and heard
 //! join, publish, watch, record,       one command each
 //! demo, id, doctor
 //! codec, container, pattern           frames of every kind
@@ -17,6 +18,7 @@
 
 pub mod args;
 pub mod board;
+pub mod call;
 pub mod codec;
 pub mod container;
 pub mod decode;
@@ -35,6 +37,7 @@ pub mod pattern;
 pub mod pattern_feed;
 pub mod program;
 pub mod publish;
+pub mod random;
 pub mod record;
 pub mod recordings;
 pub mod room;

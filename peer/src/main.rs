@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use peer::args::{Args, Command, DoctorArgs, Options};
-use peer::{demo, doctor, id, join, logging, publish, record, watch};
+use peer::{call, demo, doctor, id, join, logging, publish, record, watch};
 use tokio::runtime::Runtime;
 
 fn main() -> ExitCode {
@@ -26,6 +26,7 @@ fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Command::Id => id::run(options),
         Command::Doctor(doctor) => return examine(doctor, options, &runtime),
         Command::Join(join) => runtime.block_on(join::run(join, options)),
+        Command::Call(call) => runtime.block_on(call::run(call, options)),
         Command::Publish(publish) => runtime.block_on(publish::run(publish, options)),
         Command::Watch(watch) => runtime.block_on(watch::run(watch, options)),
         Command::Record(record) => runtime.block_on(record::run(record, options)),

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::args::Options;
-use crate::board::Board;
+use crate::board::{Board, Meters};
 use crate::events::{ErrorReport, Line, Report};
 use crate::params::PLAIN_STATS_EVERY;
 use crate::stop::Stop;
@@ -41,6 +41,11 @@ impl Style {
         }
     }
 
+    /// Beside a page, or anything else that the person looks at, sentences are enough.
+    pub fn beside_page(self) -> Self {
+        if self == Style::Table { Style::Plain } else { self }
+    }
+
     /// Gives the terminal back, before the process ends at once.
     pub fn restore(self) -> fn() {
         match self {
@@ -57,6 +62,8 @@ pub enum Message {
     Line(Box<Line>),
     /// A remark for the person that is no event: it goes to stderr.
     Note(String),
+    /// How loud everybody is, for a screen.
+    Meters(Meters),
 }
 
 /// Where reports are handed in. Clones write to the same place.
@@ -88,6 +95,11 @@ impl Reporter {
         let _ = self.messages.send(Message::Note(message.to_owned()));
     }
 
+    /// Tells how loud everybody is, which only a screen shows.
+    pub fn meter(&self, meters: Meters) {
+        let _ = self.messages.send(Message::Meters(meters));
+    }
+
     /// A reporter nobody listens to.
     pub fn unheard() -> Self {
         Reporter { messages: channel().0, at: None, listener: None }
@@ -114,14 +126,22 @@ impl Output {
     /// Begins to write. `stop` is asked when nobody reads any more, or the person says so; `board` is what a table begins
     /// with.
     pub fn start(style: Style, board: Board, stop: Stop) -> (Reporter, Output) {
+        let asked = stop.clone();
+        Output::start_with(stop, move |messages| match style {
+            Style::Json => write_json(messages, io::stdout()),
+            Style::Plain => write_plain(messages, io::stdout()),
+            Style::Table => table::run(messages, board, &asked),
+        })
+    }
+
+    /// Begins to write by means of `write`. `stop` is asked when it fails.
+    pub fn start_with(
+        stop: Stop,
+        write: impl FnOnce(&Receiver<Message>) -> io::Result<()> + Send + 'static,
+    ) -> (Reporter, Output) {
         let (messages, received) = channel();
         let thread = thread::spawn(move || {
-            let written = match style {
-                Style::Json => write_json(&received, io::stdout()),
-                Style::Plain => write_plain(&received, io::stdout()),
-                Style::Table => table::run(&received, board, &stop),
-            };
-            if let Err(error) = written {
+            if let Err(error) = write(&received) {
                 tracing::debug!(%error, "nobody reads the output");
                 stop.ask();
             }
@@ -169,6 +189,7 @@ fn line_of(message: Message) -> Option<Line> {
             eprintln!("peer: {note}");
             None
         }
+        Message::Meters(_) => None,
     }
 }
 
@@ -180,13 +201,26 @@ fn harmless(text: &str) -> String {
 /// Lets through every event, but only some of the statistics: people read slowly.
 #[derive(Debug, Default)]
 struct Ration {
-    seen: std::collections::BTreeMap<(Option<String>, Option<meipo::units::PeerId>), u32>,
+    seen: std::collections::BTreeMap<(Option<String>, Option<meipo::units::PeerId>, Figures), u32>,
+}
+
+/// What is told each second.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Figures {
+    Stats,
+    MouthToEar,
 }
 
 impl Ration {
     fn admits(&mut self, line: &Line) -> bool {
-        let Report::Stats(stats) = &line.report else { return true };
-        let seen = self.seen.entry((line.at.clone(), stats.peer)).or_default();
+        let (figures, peer) = if let Report::Stats(stats) = &line.report {
+            (Figures::Stats, stats.peer)
+        } else if let Report::MouthToEar(heard) = &line.report {
+            (Figures::MouthToEar, heard.peer)
+        } else {
+            return true;
+        };
+        let seen = self.seen.entry((line.at.clone(), peer, figures)).or_default();
         *seen += 1;
         seen.is_multiple_of(PLAIN_STATS_EVERY)
     }

@@ -206,6 +206,43 @@ pub const MAX_FILE_STEM: usize = 100;
 /// Files of one participant that are tried before giving up on finding a free name.
 pub const MAX_PARTS: u32 = 9999;
 
+// ── A call in a terminal ────────────────────────────────────────────────────────────────────────
+
+/// Blocks of sound that wait in the sound server for the loudspeaker: two, so that one that comes late is no gap.
+pub const CALL_PLAYBACK_BLOCKS: u32 = 2;
+
+/// Frames of our voice that may wait to be sent: 200 ms, and what is older is not worth hearing.
+pub const CALL_FRAMES: usize = 20;
+
+/// How long the sound server may take to answer before it counts as gone.
+pub const DEVICE_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long a device may neither give nor want a block before it counts as lost: a hundred blocks.
+pub const DEVICE_SILENCE: Duration = Duration::from_secs(1);
+
+/// How long after a device was lost, or was not to be had, it is tried again.
+pub const DEVICE_RETRY: Duration = Duration::from_secs(2);
+
+/// How often meters are told: faster than an eye follows is of no use.
+pub const METERS_EVERY: Duration = Duration::from_millis(100);
+
+/// How often the screen is drawn and keys are read: a key that opens the microphone must not eat the first syllable.
+pub const SCREEN_TICK: Duration = Duration::from_millis(40);
+
+/// How long after the space bar went down it is still held, where a terminal tells nothing of its release: until a held key
+/// begins to repeat (660 ms on X11), and from one repetition to the next.
+pub const HOLD_PATIENCE: (Duration, Duration) = (Duration::from_millis(750), Duration::from_millis(200));
+
+/// Level above which somebody is marked as speaking: half way from a quiet room to full scale, in decibels.
+pub const SPEAKING_LEVEL: f32 = 0.4;
+
+/// How far the capture time of a block may be from where the last one ended before there was a pause between them.
+pub const CAPTURE_CLOCK_GAP: Duration = Duration::from_millis(40);
+
+/// How slowly capture times follow the system's clock: by this part of the difference with each block, which evens out
+/// what the sound server hands over in one go and still follows a device that is 200 ppm off to within a millisecond.
+pub const CAPTURE_CLOCK_PULL: i64 = 64;
+
 // ── Chat ────────────────────────────────────────────────────────────────────────────────────────
 
 /// Lines of chat that are kept, and handed to those who come later.

@@ -1,11 +1,14 @@
 //! What every command that enters a room needs around it: output, signals, identity.
 
+use std::io;
+use std::sync::mpsc::Receiver;
+
 use meipo::link::Link;
 
 use crate::args::Options;
 use crate::board::Board;
 use crate::identity::Claim;
-use crate::output::{Output, Reporter, Style};
+use crate::output::{Message, Output, Reporter, Style};
 use crate::session::{Session, Stay};
 use crate::stop::Stop;
 
@@ -34,6 +37,20 @@ impl Program {
         let stop = Stop::new();
         stop.listen(style.restore())?;
         let (reporter, output) = Output::start(style, board, stop.clone());
+        Ok(Program { reporter, output, stop })
+    }
+
+    /// Starts to show things on a screen of its own, which `restore` takes away, and to listen for signals.
+    ///
+    /// # Errors
+    /// When the system does not let us listen for signals.
+    pub fn start_screen(
+        restore: fn(),
+        show: impl FnOnce(&Receiver<Message>) -> io::Result<()> + Send + 'static,
+    ) -> anyhow::Result<Self> {
+        let stop = Stop::new();
+        stop.listen(restore)?;
+        let (reporter, output) = Output::start_with(stop.clone(), show);
         Ok(Program { reporter, output, stop })
     }
 

@@ -29,10 +29,9 @@ pub fn run(messages: &Receiver<Message>, mut board: Board, stop: &Stop) -> io::R
             break Err(error);
         }
         match messages.recv_timeout(BOARD_TICK) {
-            Ok(message) => std::iter::once(message).chain(messages.try_iter()).for_each(|message| match message {
-                Message::Line(line) => board.take(*line),
-                Message::Note(note) => board.note(note),
-            }),
+            Ok(message) => {
+                std::iter::once(message).chain(messages.try_iter()).for_each(|message| board.handle(message))
+            }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break Ok(()),
         }
@@ -68,7 +67,7 @@ fn draw(frame: &mut Frame<'_>, board: &Board) {
         if invite_lines.is_empty() { 0 } else { u16::try_from(invite_lines.len() + 2).unwrap_or(u16::MAX) };
     let parts = [Constraint::Length(3), Constraint::Length(rows), Constraint::Length(invitation), Constraint::Min(0)];
     let [head, peers, invite, log] = Layout::vertical(parts).areas(frame.area());
-    frame.render_widget(self::head(board), head);
+    frame.render_widget(self::head(board, " q or Ctrl-C leaves "), head);
     frame.render_widget(table(board, peers.width), peers);
     if invitation > 0 {
         // Nothing stands beside it: a link that is marked and copied over several lines is still a link.
@@ -92,7 +91,8 @@ fn lines_of(invitation: &str, width: u16) -> Vec<Line<'static>> {
     command.chunks(usize::from(width.max(1))).map(|line| Line::raw(line.iter().collect::<String>())).collect()
 }
 
-fn head(board: &Board) -> Paragraph<'_> {
+/// Where we are, who we are, and which keys there are.
+pub(crate) fn head<'a>(board: &'a Board, keys: &'a str) -> Paragraph<'a> {
     let (state, colour) = match board.rendezvous {
         Rendezvous::Entering => ("looking for the rendezvous …", Color::Yellow),
         Rendezvous::There => ("rendezvous there", Color::Green),
@@ -104,7 +104,7 @@ fn head(board: &Board) -> Paragraph<'_> {
     }
     line.push(Span::raw("· "));
     line.push(Span::styled(state, colour));
-    let block = Block::new().borders(Borders::ALL).title(" meipo ").title_bottom(" q or Ctrl-C leaves ");
+    let block = Block::new().borders(Borders::ALL).title(" meipo ").title_bottom(keys);
     Paragraph::new(Line::from(line)).block(block.border_style(DIM))
 }
 
@@ -158,7 +158,7 @@ fn table(board: &Board, width: u16) -> Table<'_> {
 }
 
 /// The rows as people look for them: by name.
-fn sorted(board: &Board) -> Vec<(&(Option<String>, PeerId), &Row)> {
+pub(crate) fn sorted(board: &Board) -> Vec<(&(Option<String>, PeerId), &Row)> {
     let mut rows: Vec<_> = board.rows.iter().collect();
     rows.sort_by_key(|((at, _), row)| (at, &row.stats.name));
     rows
@@ -196,7 +196,8 @@ fn row_of<'a>(at: Option<&str>, row: &'a Row, fits: [bool; COLUMNS.len()]) -> Ta
     TableRow::new(std::iter::once(Cell::from(who)).chain(shown))
 }
 
-const DIM: Style = Style::new().fg(Color::DarkGray);
+/// What is not looked at.
+pub(crate) const DIM: Style = Style::new().fg(Color::DarkGray);
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@ use anyhow::Context;
 use data_encoding::BASE64URL_NOPAD;
 
 use crate::params::PAGE_MOST_REFUSALS;
+use crate::random;
 
 /// Tells pages from strangers.
 #[derive(Debug)]
@@ -78,9 +79,7 @@ impl Door {
 
 impl Token {
     fn random() -> anyhow::Result<Self> {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes).context("the system gives no random numbers")?;
-        Ok(Token(BASE64URL_NOPAD.encode(&bytes)))
+        Ok(Token(BASE64URL_NOPAD.encode(&random::bytes::<16>()?)))
     }
 
     /// The token as it stands in an address.

@@ -20,6 +20,7 @@ use super::publications::{Announcement, Publications, ShowError};
 use super::server::text_of;
 use crate::events::{ErrorReport, Line, Report};
 use crate::params::{LEVELS_EVERY, PAGE_LAYERS, PICTURES_REST_BELOW};
+use crate::random;
 use crate::talk::{ChatLine, News, Presence, Talk};
 use crate::voice::{Block, Mixer, Volume};
 
@@ -236,10 +237,7 @@ impl Host {
     }
 
     fn say(&mut self, text: String, now: Time) {
-        let mut id = [0; 8];
-        // Without randomness there was no call in the first place.
-        let _ = getrandom::fill(&mut id);
-        if let Err(error) = self.talk.say(text, u64::from_le_bytes(id), now, unix_micros_now() / 1000) {
+        if let Err(error) = self.talk.say(text, random::id(), now, unix_micros_now() / 1000) {
             self.complain(error.to_string());
         }
     }

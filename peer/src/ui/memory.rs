@@ -41,7 +41,16 @@ impl Memory {
             Report::Path(it) => self.peers.entry(it.peer).or_default().path = Some(report.clone()),
             Report::RendezvousLost(_) => self.is_lost = Some(report.clone()),
             Report::RendezvousBack => self.is_lost = None,
-            Report::Stats(_) | Report::Recording(_) | Report::Invite(_) | Report::Page(_) | Report::Error(_) => {}
+            Report::Stats(_)
+            | Report::Recording(_)
+            | Report::Invite(_)
+            | Report::Page(_)
+            | Report::Chat(_)
+            | Report::Presence(_)
+            | Report::Microphone(_)
+            | Report::Devices(_)
+            | Report::MouthToEar(_)
+            | Report::Error(_) => {}
         }
     }
 

@@ -11,7 +11,7 @@ use meipo::media::{Frame, FrameKind, Track, TrackKind, TrackSource};
 use meipo::units::{CaptureTime, FrameNumber, TrackId};
 
 use super::message::{EncodedChunk, PageSource, Publish};
-use crate::codec::CodecError;
+use crate::codec::{CodecError, SoundSpan};
 use crate::params::{PAGE_CLOCK_ERROR, PAGE_MOST_TRACKS};
 use crate::voice::{Block, Microphone, sound_track};
 
@@ -120,7 +120,7 @@ impl Publications {
         };
         let kind = match wanted.smaller_of {
             Some(of) => Kind::Smaller(of, Pictures::default()),
-            None if is_sound(wanted.source) => Kind::Sound(Box::new(Microphone::new(id)?)),
+            None if is_sound(wanted.source) => Kind::Sound(Box::new(Microphone::new(id, SoundSpan::Ms20)?)),
             None => Kind::Pictures(Pictures::default()),
         };
         self.next = self.next.checked_add(1).ok_or(ShowError::Exhausted)?;

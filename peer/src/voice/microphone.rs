@@ -1,4 +1,4 @@
-//! What is said here: 10 ms blocks of samples in, 20 ms Opus frames out.
+//! What is said here: 10 ms blocks of samples in, Opus frames of 10 or 20 ms out.
 //!
 //! A frame carries the capture time of its first sample. When the microphone pauses, half a frame is dropped rather than
 //! joined to what is said a while later.
@@ -37,14 +37,14 @@ pub fn sound_track(id: TrackId, source: TrackSource, epoch_unix_us: u64) -> Trac
 }
 
 impl Microphone {
-    /// A microphone whose frames belong to `track`.
+    /// A microphone whose frames belong to `track` and last `span`.
     ///
     /// # Errors
     /// When the encoder refuses its settings.
-    pub fn new(track: TrackId) -> Result<Self, CodecError> {
+    pub fn new(track: TrackId, span: SoundSpan) -> Result<Self, CodecError> {
         let encoder = OpusEncoder::new(&AudioSettings {
             channels: 1,
-            span: SoundSpan::Ms20,
+            span,
             bitrate: VOICE_RATE,
             expected_loss: VOICE_EXPECTED_LOSS,
         })?;
@@ -52,7 +52,7 @@ impl Microphone {
         Ok(Microphone { track, encoder, number, pending: Vec::new(), captured })
     }
 
-    /// Takes a block; every second one completes a frame.
+    /// Takes a block; each completes a frame of 10 ms, every second one of 20 ms.
     ///
     /// # Errors
     /// When the encoder fails.
@@ -87,7 +87,7 @@ impl Microphone {
 }
 
 /// What a sample of 1.0 is in 16 bits.
-const FULL_SCALE: f32 = 32_768.0;
+pub(crate) const FULL_SCALE: f32 = 32_768.0;
 
 #[cfg(test)]
 mod tests {
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn two_blocks_make_a_frame_that_carries_the_time_of_the_first() {
-        let mut microphone = Microphone::new(TrackId(3)).unwrap();
+        let mut microphone = Microphone::new(TrackId(3), SoundSpan::Ms20).unwrap();
         assert_eq!(microphone.push(&[0; 480], at(5)).unwrap(), None);
         let frame = microphone.push(&[0; 480], at(15)).unwrap().unwrap();
         assert_eq!((frame.track, frame.number, frame.captured), (TrackId(3), FrameNumber(0), at(5)));
@@ -105,8 +105,17 @@ mod tests {
     }
 
     #[test]
+    fn a_short_frame_is_complete_with_each_block() {
+        let mut microphone = Microphone::new(TrackId(0), SoundSpan::Ms10).unwrap();
+        for block in 0..3 {
+            let frame = microphone.push(&[0; 480], at(block * 10)).unwrap().unwrap();
+            assert_eq!((u64::from(frame.number.0), frame.captured), (block, at(block * 10)));
+        }
+    }
+
+    #[test]
     fn a_pause_joins_nothing() {
-        let mut microphone = Microphone::new(TrackId(0)).unwrap();
+        let mut microphone = Microphone::new(TrackId(0), SoundSpan::Ms20).unwrap();
         microphone.push(&[0; 480], at(0)).unwrap();
         assert_eq!(microphone.push(&[0; 480], at(900)).unwrap(), None);
         assert_eq!(microphone.push(&[0; 480], at(910)).unwrap().unwrap().captured, at(900));

@@ -4,6 +4,7 @@
 //! with everybody at the volume they were given, and never beyond full scale.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use meipo::media::{Frame, Track};
 use meipo::units::{PeerId, TrackId};
@@ -82,6 +83,13 @@ impl Mixer {
         self.speakers.retain(|(of, _), _| *of != peer);
     }
 
+    /// How long this person's voice waits between the jitter buffer and whoever takes the mix, its frames' own length
+    /// included; `None` without a voice.
+    pub fn delay_of(&self, peer: PeerId) -> Option<Duration> {
+        let of_peer = self.speakers.iter().filter(|((of, _), _)| *of == peer);
+        of_peer.map(|(_, speaker)| speaker.delay()).max()
+    }
+
     /// How loud a peer is to be from now on.
     pub fn set_volume(&mut self, peer: PeerId, volume: Volume) {
         if volume == Volume::FULL {
@@ -134,6 +142,7 @@ mod tests {
 
     use super::super::{Microphone, sound_track};
     use super::*;
+    use crate::codec::SoundSpan;
 
     #[test]
     fn everybody_is_heard_at_their_volume() {
@@ -186,7 +195,7 @@ mod tests {
     fn listen(mixer: &mut Mixer, people: &[PeerId]) -> Vec<i16> {
         let track = sound_track(TrackId(0), TrackSource::Microphone, 0);
         people.iter().for_each(|peer| mixer.handle_track(*peer, &track).unwrap());
-        let mut microphone = Microphone::new(TrackId(0)).unwrap();
+        let mut microphone = Microphone::new(TrackId(0), SoundSpan::Ms20).unwrap();
         let mut heard = Vec::new();
         for block in 0..100 {
             let captured = CaptureTime::from_micros(block as u64 * 10_000);

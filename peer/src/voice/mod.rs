@@ -3,11 +3,14 @@
 //! [`Microphone`] makes Opus frames of what is said here; [`Mixer`] makes one sound of what everybody says. Both are
 //! machines without devices, threads or clocks, so they serve a page as well as a terminal. Samples are mono, 48 kHz.
 
+mod level;
 mod limiter;
 mod microphone;
 mod mixer;
 mod speaker;
 
+pub(crate) use level::Level;
+pub(crate) use microphone::FULL_SCALE;
 pub use microphone::{Microphone, sound_track};
 pub use mixer::{Mixer, Volume};
 

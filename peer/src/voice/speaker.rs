@@ -7,16 +7,17 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::time::Duration;
 
 use meipo::media::stretch::{lengthen, shorten};
 use meipo::media::{Frame, Track};
 use meipo::units::FrameNumber;
 
+use super::level::Level;
 use super::samples_in;
 use crate::codec::{AudioDecoder, CodecError, audio_decoder};
 use crate::params::{
-    LEVEL_FALL, LEVEL_FLOOR_DB, MAX_CONCEALED, SOUND_BLOCK, VOICE_FADE, VOICE_LOSS_MEMORY, VOICE_QUEUE, VOICE_REVIEW,
-    VOICE_SLACK,
+    MAX_CONCEALED, SAMPLE_RATE, SOUND_BLOCK, VOICE_FADE, VOICE_LOSS_MEMORY, VOICE_QUEUE, VOICE_REVIEW, VOICE_SLACK,
 };
 
 /// One voice.
@@ -33,7 +34,9 @@ pub(super) struct Speaker {
     slack: Slack,
     /// Frames to come until losses are forgotten.
     wary: u32,
-    level: f32,
+    /// Samples of the newest frame.
+    span: usize,
+    level: Level,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -68,7 +71,8 @@ impl Speaker {
             invented: 0,
             slack: Slack::default(),
             wary: 0,
-            level: 0.0,
+            span: 0,
+            level: Level::default(),
         })
     }
 
@@ -94,8 +98,14 @@ impl Speaker {
             self.append(&sound);
         }
         let sound = self.decoder.decode(&frame.data)?;
+        self.span = sound.len() / self.channels;
         self.append(&sound);
         Ok(())
+    }
+
+    /// How old a sample is when it is given out: what waits here, and the frame it had to wait for to be complete.
+    pub(super) fn delay(&self) -> Duration {
+        Duration::from_secs_f64((self.queue.len() + self.span) as f64 / f64::from(SAMPLE_RATE))
     }
 
     /// Frames that were due will not come.
@@ -108,15 +118,14 @@ impl Speaker {
     pub(super) fn take(&mut self, block: &mut [f32; SOUND_BLOCK]) -> bool {
         block.fill(0.0);
         let is_heard = self.fill(block);
-        let loudness = loudness(block);
-        self.level = loudness.max(self.level * LEVEL_FALL);
+        self.level.hear(block);
         is_heard
     }
 
     /// How loud it is: 0 for a quiet room, 1 for as loud as can be.
     pub(super) fn level(&self) -> f32 {
         // Below a hundredth nobody sees a difference.
-        if self.level < 0.01 { 0.0 } else { self.level }
+        self.level.get()
     }
 
     fn fill(&mut self, block: &mut [f32; SOUND_BLOCK]) -> bool {
@@ -213,20 +222,13 @@ fn fade_out(samples: &mut [f32]) {
     }
 }
 
-fn loudness(block: &[f32]) -> f32 {
-    let power = block.iter().map(|sample| sample * sample).sum::<f32>() / block.len() as f32;
-    if power <= f32::MIN_POSITIVE {
-        return 0.0;
-    }
-    (1.0 - 10.0 * power.log10() / LEVEL_FLOOR_DB).clamp(0.0, 1.0)
-}
-
 #[cfg(test)]
 mod tests {
     use meipo::units::{CaptureTime, TrackId};
 
     use super::super::{Microphone, hum, sound_track};
     use super::*;
+    use crate::codec::SoundSpan;
 
     #[test]
     fn an_even_voice_is_heard_without_a_step_and_hardly_later_than_it_came() {
@@ -298,13 +300,6 @@ mod tests {
         assert_eq!(call.speaker.queue.len(), waiting);
     }
 
-    #[test]
-    fn a_loud_tone_has_a_high_level_and_silence_none() {
-        assert_eq!(loudness(&[0.0; 480]), 0.0);
-        assert!(loudness(&[0.9; 480]) > 0.9);
-        assert!((loudness(&[0.0316; 480]) - 0.5).abs() < 0.01);
-    }
-
     enum Fate {
         Comes,
         Lost,
@@ -322,7 +317,7 @@ mod tests {
     impl Call {
         fn new() -> Self {
             let track = sound_track(TrackId(0), meipo::media::TrackSource::Microphone, 0);
-            let microphone = Microphone::new(TrackId(0)).unwrap();
+            let microphone = Microphone::new(TrackId(0), SoundSpan::Ms20).unwrap();
             Call { speaker: Speaker::new(&track).unwrap(), microphone, frames: Vec::new(), number: 0 }
         }
 
