@@ -25,6 +25,7 @@ pub mod decode;
 pub mod demo;
 pub mod doctor;
 pub mod events;
+mod examples;
 pub mod feed;
 pub mod id;
 pub mod identity;

@@ -23,6 +23,11 @@ pub fn start(options: &Options) -> anyhow::Result<()> {
     };
     let filter =
         EnvFilter::builder().with_default_directive(level.into()).from_env().map_err(|_| anyhow!(BAD_FILTER))?;
+    let filter = if options.verbose == 0 && std::env::var_os(EnvFilter::DEFAULT_ENV).is_none() {
+        filter.add_directive(QUIET.parse()?)
+    } else {
+        filter
+    };
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
     let started = if options.log_json {
         lines.json().flatten_event(true).try_init()
@@ -31,6 +36,9 @@ pub fn start(options: &Options) -> anyhow::Result<()> {
     };
     started.map_err(anyhow::Error::from_boxed)
 }
+
+/// It calls the end of every connection an error, its own included.
+const QUIET: &str = "pulseaudio=off";
 
 const BAD_FILTER: &str =
     "the variable RUST_LOG holds no log filter; write for example RUST_LOG=debug or RUST_LOG=meipo=debug";

@@ -217,8 +217,12 @@ pub const CALL_FRAMES: usize = 20;
 /// How long the sound server may take to answer before it counts as gone.
 pub const DEVICE_PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long a device may neither give nor want a block before it counts as lost: a hundred blocks.
-pub const DEVICE_SILENCE: Duration = Duration::from_secs(1);
+/// How often devices are looked after.
+pub const DEVICE_CHECK: Duration = Duration::from_secs(1);
+
+/// How long a device may neither give nor want a block before it counts as lost: one that another program has kept asleep
+/// takes two seconds to wake up.
+pub const DEVICE_SILENCE: Duration = Duration::from_secs(3);
 
 /// How long after a device was lost, or was not to be had, it is tried again.
 pub const DEVICE_RETRY: Duration = Duration::from_secs(2);

@@ -4,37 +4,29 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "in a test a panic is the report")]
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+mod stage;
+
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use meipo::limits::Limits;
-use meipo::link::{Host, Link};
 use meipo::net::clock::unix_micros_now;
-use meipo::net::identity::Identity;
-use meipo::net::rendezvous_machine::RendezvousMachineConfig;
-use meipo::net::server::{Listen, Server};
-use meipo::trust::RoomSecret;
 use meipo::units::{Bitrate, CaptureTime};
 use peer::codec::{H264Encoder, VideoEncoder, VideoSettings};
 use peer::pattern::TestPicture;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use stage::{PATIENCE, Process, Room};
+
 #[tokio::test]
 async fn a_wrong_token_is_refused_with_a_sentence() {
-    let room = Room::open().await;
-    let program = room.join("alice");
+    let room = Room::open();
+    let program = Program::join(&room, "alice");
     let mut page = Page::connect(&program).await;
     page.say(json!({ "type": "hello", "version": 1, "token": "guess" })).await;
     let refused = page.wait("refusal", |message| message["type"] == "refused").await;
@@ -44,8 +36,8 @@ async fn a_wrong_token_is_refused_with_a_sentence() {
 
 #[tokio::test]
 async fn a_token_is_good_once_and_a_later_page_takes_over_with_what_it_was_exchanged_for() {
-    let room = Room::open().await;
-    let program = room.join("alice");
+    let room = Room::open();
+    let program = Program::join(&room, "alice");
     let (mut first, welcome) = Page::open(&program).await;
     assert_eq!(
         (&welcome["room"], &welcome["name"], &welcome["in_call"]),
@@ -64,8 +56,8 @@ async fn a_token_is_good_once_and_a_later_page_takes_over_with_what_it_was_excha
 
 #[tokio::test]
 async fn a_page_that_lost_its_place_without_hearing_of_it_does_not_snatch_it_back() {
-    let room = Room::open().await;
-    let program = room.join("alice");
+    let room = Room::open();
+    let program = Program::join(&room, "alice");
     let (first, welcome) = Page::open_as(&program, program.token(), 1).await;
     drop(first);
     let resume = welcome["resume"].as_str().unwrap();
@@ -84,8 +76,8 @@ async fn a_page_that_lost_its_place_without_hearing_of_it_does_not_snatch_it_bac
 
 #[tokio::test]
 async fn last_words_are_heard_though_the_page_goes_on_speaking() {
-    let room = Room::open().await;
-    let program = room.join("alice");
+    let room = Room::open();
+    let program = Program::join(&room, "alice");
     let (mut first, welcome) = Page::open(&program).await;
     let (_second, _) = Page::open_as(&program, welcome["resume"].as_str().unwrap(), 2).await;
     first.wait("replacement", |message| message["type"] == "replaced").await;
@@ -101,8 +93,8 @@ async fn last_words_are_heard_though_the_page_goes_on_speaking() {
 
 #[tokio::test]
 async fn other_pages_and_other_names_of_this_machine_get_nothing() {
-    let room = Room::open().await;
-    let program = room.join("alice");
+    let room = Room::open();
+    let program = Program::join(&room, "alice");
     let port = program.port();
     let ours = format!("127.0.0.1:{port}");
     for origin in [Some("http://evil.example"), Some("null"), Some("http://127.0.0.1"), None] {
@@ -119,8 +111,8 @@ async fn other_pages_and_other_names_of_this_machine_get_nothing() {
 
 #[tokio::test]
 async fn the_page_is_served_under_a_strict_policy() {
-    let room = Room::open().await;
-    let program = room.join("alice");
+    let room = Room::open();
+    let program = Program::join(&room, "alice");
     let port = program.port();
     let (head, body) = fetch(port, &format!("127.0.0.1:{port}"), "/").await;
     let head = head.to_lowercase();
@@ -140,8 +132,8 @@ async fn the_page_is_served_under_a_strict_policy() {
 
 #[tokio::test]
 async fn nonsense_is_answered_with_an_error_and_changes_nothing() {
-    let room = Room::open().await;
-    let program = room.join("alice");
+    let room = Room::open();
+    let program = Program::join(&room, "alice");
     let (mut page, _) = Page::open(&program).await;
     page.say(json!({ "type": "chat", "text": "too early" })).await;
     page.error("enter the room first").await;
@@ -171,8 +163,8 @@ async fn nonsense_is_answered_with_an_error_and_changes_nothing() {
 
 #[tokio::test]
 async fn a_message_that_nobody_could_want_ends_the_page_and_not_the_program() {
-    let room = Room::open().await;
-    let program = room.join("alice");
+    let room = Room::open();
+    let program = Program::join(&room, "alice");
     let (mut page, welcome) = Page::open(&program).await;
     page.bytes(vec![1; 2_000_000]).await;
     page.closed().await;
@@ -183,8 +175,8 @@ async fn a_message_that_nobody_could_want_ends_the_page_and_not_the_program() {
 
 #[tokio::test]
 async fn who_leaves_on_the_page_is_gone_at_once() {
-    let room = Room::open().await;
-    let (alice, bob) = (room.join("alice"), room.join("bob"));
+    let room = Room::open();
+    let (alice, bob) = (Program::join(&room, "alice"), Program::join(&room, "bob"));
     let (mut alices, _) = Page::open(&alice).await;
     let (mut bobs, _) = Page::open(&bob).await;
     alices.enter("alice").await;
@@ -198,8 +190,8 @@ async fn who_leaves_on_the_page_is_gone_at_once() {
 
 #[tokio::test]
 async fn a_program_that_is_told_to_end_says_goodbye_to_the_page_and_to_the_room() {
-    let room = Room::open().await;
-    let (alice, bob) = (room.join("alice"), room.join("bob"));
+    let room = Room::open();
+    let (alice, mut bob) = (Program::join(&room, "alice"), Program::join(&room, "bob"));
     let (mut alices, _) = Page::open(&alice).await;
     let (mut bobs, _) = Page::open(&bob).await;
     alices.enter("alice").await;
@@ -214,8 +206,8 @@ async fn a_program_that_is_told_to_end_says_goodbye_to_the_page_and_to_the_room(
 
 #[tokio::test]
 async fn two_people_hear_see_and_read_each_other_and_a_third_reads_what_was_said() {
-    let room = Room::open().await;
-    let (alice, bob) = (room.join("alice"), room.join("bob"));
+    let room = Room::open();
+    let (alice, bob) = (Program::join(&room, "alice"), Program::join(&room, "bob"));
     let (mut alices, _) = Page::open(&alice).await;
     let (mut bobs, _) = Page::open(&bob).await;
     alices.enter("Alice A.").await;
@@ -249,7 +241,7 @@ async fn two_people_hear_see_and_read_each_other_and_a_third_reads_what_was_said
     bobs.wait("hand", |message| message["type"] == "state" && message["hand"] == true && message["muted"] == true)
         .await;
 
-    let carol = room.join("carol");
+    let carol = Program::join(&room, "carol");
     let (mut carols, _) = Page::open(&carol).await;
     carols.enter("carol").await;
     carols.wait("history", |message| message["type"] == "chat" && message["id"] == own["id"]).await;
@@ -258,8 +250,8 @@ async fn two_people_hear_see_and_read_each_other_and_a_third_reads_what_was_said
 
 #[tokio::test]
 async fn a_page_that_is_loaded_again_is_told_how_the_call_stands() {
-    let room = Room::open().await;
-    let (alice, bob) = (room.join("alice"), room.join("bob"));
+    let room = Room::open();
+    let (alice, bob) = (Program::join(&room, "alice"), Program::join(&room, "bob"));
     let (mut alices, welcome) = Page::open(&alice).await;
     let (mut bobs, _) = Page::open(&bob).await;
     alices.enter("alice").await;
@@ -278,56 +270,20 @@ async fn a_page_that_is_loaded_again_is_told_how_the_call_stands() {
     again.wait("line", |message| message["type"] == "chat" && message["text"] == "before").await;
 }
 
-/// A room of its own on a rendezvous of its own.
-struct Room {
-    link: String,
-    folder: TempDir,
-    _stop: watch::Sender<u32>,
-}
-
-impl Room {
-    async fn open() -> Self {
-        let identity = Arc::new(Identity::generate().unwrap());
-        let config = RendezvousMachineConfig {
-            identity: identity.clone(),
-            limits: Limits::default(),
-            relays: Vec::new(),
-            is_relay: true,
-            stun_alternate: None,
-            seed: [7; 32],
-        };
-        let listen = Listen { main: SocketAddr::from(([127, 0, 0, 1], 0)), alternate: None, tunnels: false };
-        let server = Server::bind(listen, config).await.unwrap();
-        let port = server.local_address().unwrap().port();
-        let host = Host::Ipv4([127, 0, 0, 1].into());
-        let link = Link::new(host, port, "test", identity.id(), RoomSecret::from_bytes([3; 16])).unwrap().to_string();
-        let (stop, stopped) = watch::channel(0);
-        tokio::spawn(server.run(stopped));
-        Room { link, folder: tempfile::tempdir().unwrap(), _stop: stop }
-    }
-
-    fn join(&self, name: &str) -> Program {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_peer"));
-        command.args(["join", &self.link, "--no-browser", "--json", "--name", name]);
-        command.env("XDG_STATE_HOME", self.folder.path()).env_remove("RUST_LOG").stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        let event: Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(event["event"], "page", "{event}");
-        std::thread::spawn(move || stdout.lines().map_while(Result::ok).count());
-        Program { child, url: event["url"].as_str().unwrap().to_owned() }
-    }
-}
-
 /// A running `peer join`; dropped, it is killed.
 struct Program {
-    child: Child,
+    process: Process,
     url: String,
 }
 
 impl Program {
+    /// Serves a page for somebody of this name.
+    fn join(room: &Room, name: &str) -> Self {
+        let mut process = room.peer(&["join", &room.link, "--no-browser", "--json", "--name", name]);
+        let page = process.wait("page", |event| event["event"] == "page");
+        Program { process, url: page["url"].as_str().unwrap().to_owned() }
+    }
+
     fn port(&self) -> u16 {
         let (_, rest) = self.url.split_once("http://127.0.0.1:").unwrap();
         rest.split_once('/').unwrap().0.parse().unwrap()
@@ -337,21 +293,13 @@ impl Program {
         self.url.split_once('#').unwrap().1
     }
 
-    fn terminate(&self) {
-        assert!(Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap().success());
+    fn terminate(&mut self) {
+        assert!(self.process.terminate().success());
     }
 
     /// Whether it ends by itself, and well.
     fn ended(mut self) -> bool {
-        self.child.wait().unwrap().success()
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.process.ended().success()
     }
 }
 
@@ -543,4 +491,3 @@ async fn fetch(port: u16, host: &str, path: &str) -> (String, String) {
 }
 
 const TONE: f32 = 440.0;
-const PATIENCE: Duration = Duration::from_secs(30);

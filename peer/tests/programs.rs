@@ -4,27 +4,19 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "in a test a panic is the report")]
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+mod stage;
 
-use meipo::limits::Limits;
-use meipo::link::{Host, Link};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
 use meipo::net::identity::Identity;
-use meipo::net::rendezvous_machine::RendezvousMachineConfig;
-use meipo::net::server::{Listen, Server};
 use meipo::params::PLAYOUT_LEAST;
-use meipo::trust::RoomSecret;
 use peer::container::Source;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::runtime::Runtime;
-use tokio::sync::watch;
-use tokio::time::Instant;
+
+use stage::{PEER, Room};
 
 #[test]
 fn a_test_pattern_is_watched_and_its_age_is_known() {
@@ -189,134 +181,6 @@ fn a_room_that_is_never_entered_is_a_failure() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("no answer"), "{output:?}");
 }
 
-/// A rendezvous in this process, and a folder for everything its peers keep.
-struct Room {
-    link: String,
-    folder: TempDir,
-    _runtime: Runtime,
-    _stop: watch::Sender<u32>,
-}
-
-impl Room {
-    fn open() -> Self {
-        let runtime = Runtime::new().unwrap();
-        let identity = Arc::new(Identity::generate().unwrap());
-        let config = RendezvousMachineConfig {
-            identity: identity.clone(),
-            limits: Limits::default(),
-            relays: Vec::new(),
-            is_relay: true,
-            stun_alternate: None,
-            seed: [7; 32],
-        };
-        let main = SocketAddr::from(([127, 0, 0, 1], 0));
-        let listen = Listen { main, alternate: None, tunnels: false };
-        let server = runtime.block_on(Server::bind(listen, config)).unwrap();
-        let link = Room::link_to(server.local_address().unwrap().port(), &identity);
-        let (stop, stopped) = watch::channel(0);
-        runtime.spawn(server.run(stopped));
-        Room { link, folder: tempfile::tempdir().unwrap(), _runtime: runtime, _stop: stop }
-    }
-
-    fn link_to(port: u16, identity: &Identity) -> String {
-        let host = Host::Ipv4([127, 0, 0, 1].into());
-        let secret = RoomSecret::from_bytes([3; 16]);
-        Link::new(host, port, "test", identity.id(), secret).unwrap().to_string()
-    }
-
-    fn peer(&self, line: &[&str]) -> Process {
-        let mut command = Command::new(PEER);
-        command.args(line).env("XDG_STATE_HOME", self.folder.path()).env_remove("RUST_LOG");
-        Process::start(command)
-    }
-}
-
-/// A running program; dropped, it is killed.
-struct Process {
-    child: Child,
-    input: Option<ChildStdin>,
-    events: Receiver<Value>,
-    seen: Vec<Value>,
-}
-
-impl Process {
-    fn start(mut command: Command) -> Self {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let (sender, events) = channel();
-        // The pipe is closed when nobody waits for events any more.
-        std::thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
-                if sender.send(serde_json::from_str(&line).unwrap()).is_err() {
-                    return;
-                }
-            }
-        });
-        Process { input: child.stdin.take(), child, events, seen: Vec::new() }
-    }
-
-    /// The first event, seen or still to come, that `matches`.
-    fn wait(&mut self, what: &str, matches: impl Fn(&Value) -> bool) -> Value {
-        let ends = Instant::now() + PATIENCE;
-        if let Some(event) = self.seen.iter().find(|event| matches(event)) {
-            return event.clone();
-        }
-        loop {
-            let left = ends.saturating_duration_since(Instant::now());
-            let Ok(event) = self.events.recv_timeout(left) else { panic!("no {what}; seen: {:#?}", self.seen) };
-            self.seen.push(event.clone());
-            if matches(&event) {
-                return event;
-            }
-        }
-    }
-
-    /// Waits until it has ended by itself.
-    fn ended(&mut self) -> ExitStatus {
-        let ends = Instant::now() + PATIENCE;
-        while let Ok(event) = self.events.recv_timeout(ends.saturating_duration_since(Instant::now())) {
-            self.seen.push(event);
-        }
-        assert!(Instant::now() < ends, "it does not end; seen: {:#?}", self.seen);
-        self.child.wait().unwrap()
-    }
-
-    fn terminate(&mut self) -> ExitStatus {
-        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        assert!(told.success());
-        self.child.wait().unwrap()
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// Reads no more of it, and gives what is left.
-    fn hang_up(mut self) -> Orphan {
-        let child = std::mem::replace(&mut self.child, Command::new("true").spawn().unwrap());
-        Orphan(child)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A program nobody reads.
-struct Orphan(Child);
-
-impl Orphan {
-    fn wait(&mut self) -> std::io::Result<ExitStatus> {
-        self.0.wait()
-    }
-}
-
 /// Three seconds of moving pictures and a tone.
 struct Clip {
     file: PathBuf,
@@ -368,6 +232,3 @@ fn shifted(frames: &[(i64, String)]) -> Vec<i64> {
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
-
-const PEER: &str = env!("CARGO_BIN_EXE_peer");
-const PATIENCE: Duration = Duration::from_secs(20);

@@ -4,8 +4,8 @@ use clap::CommandFactory;
 use meipo::units::PeerId;
 use peer::args::Args;
 use peer::events::{
-    ErrorReport, Invite, Joined, Line, PageReport, PathReport, PeerJoined, PeerLeft, Recording, RendezvousLost, Report,
-    Shape, Stats, TrackEnded, TrackReport,
+    Chat, DevicesReport, ErrorReport, Invite, Joined, Line, MicrophoneReport, MouthToEar, PageReport, PathReport,
+    PeerJoined, PeerLeft, PresenceReport, Recording, RendezvousLost, Report, Shape, Stats, TrackEnded, TrackReport,
 };
 
 #[test]
@@ -51,6 +51,11 @@ fn one_of_each() -> Vec<Report> {
         Report::RendezvousBack,
         Report::Invite(Invite { link: "meipo://".to_owned() }),
         Report::Page(PageReport { url: "http://127.0.0.1:1/#t".to_owned() }),
+        Report::Chat(Chat { peer: Some(peer), name: name(), text: "tea?".to_owned(), at: 0 }),
+        Report::Presence(PresenceReport { peer, name: name(), muted: true, hand: false }),
+        Report::Microphone(MicrophoneReport { muted: true }),
+        Report::Devices(DevicesReport { microphone: None, speaker: None }),
+        Report::MouthToEar(MouthToEar::default()),
         Report::Error(ErrorReport { message: "bad".to_owned(), peer: Some(peer), name: Some(name()) }),
     ]
 }

@@ -16,11 +16,13 @@ use pulseaudio::protocol::{
 };
 use pulseaudio::{AsPlaybackSource, Client, ClientError, PlaybackStream, RecordStream};
 use tokio::sync::mpsc::{Sender, UnboundedSender};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::sound::{Choice, Delay, Device, DeviceError, Devices, News};
 use super::studio::Studio;
-use crate::params::{CALL_PLAYBACK_BLOCKS, DEVICE_PATIENCE, DEVICE_RETRY, DEVICE_SILENCE, SAMPLE_RATE, SOUND_BLOCK};
+use crate::params::{
+    CALL_PLAYBACK_BLOCKS, DEVICE_CHECK, DEVICE_PATIENCE, DEVICE_RETRY, DEVICE_SILENCE, SAMPLE_RATE, SOUND_BLOCK,
+};
 use crate::voice::Block;
 
 /// All microphones and loudspeakers.
@@ -64,9 +66,7 @@ pub async fn keep(
         let opened = News::Opened { microphone: lines.microphone.clone(), speaker: lines.speaker.clone() };
         let mut is_heard = news.send(opened).is_ok();
         let reason = loop {
-            let before = lines.meters.counts();
-            sleep(DEVICE_SILENCE).await;
-            if let Some(reason) = lines.silent_since(before) {
+            if let Some(reason) = lines.silence().await {
                 break reason;
             }
             is_heard &= news.send(News::Delay(lines.delay().await)).is_ok();
@@ -102,6 +102,19 @@ pub struct Lines {
 }
 
 impl Lines {
+    /// Looks for a while whether blocks pass; which device has none, if any.
+    async fn silence(&self) -> Option<String> {
+        let before = self.meters.counts();
+        let ends = Instant::now() + DEVICE_SILENCE;
+        loop {
+            sleep(DEVICE_CHECK).await;
+            let silent = self.silent_since(before);
+            if silent.is_none() || Instant::now() >= ends {
+                return silent;
+            }
+        }
+    }
+
     /// Which device has neither given nor wanted a block since these counts.
     fn silent_since(&self, (captured, played): (u32, u32)) -> Option<String> {
         let now = self.meters.counts();

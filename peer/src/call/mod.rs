@@ -19,6 +19,7 @@ pub mod screen;
 pub mod sound;
 pub mod studio;
 
+use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -42,7 +43,7 @@ use self::studio::Studio;
 use crate::args::Options;
 use crate::board::{Board, Meters};
 use crate::events::Report;
-use crate::output::{Reporter, Style};
+use crate::output::Style;
 use crate::params::{CALL_FRAMES, METERS_EVERY};
 use crate::program::Program;
 use crate::random;
@@ -86,8 +87,7 @@ fn begin(options: &Options, link: &Link) -> anyhow::Result<(Program, UnboundedRe
         Style::Table => Program::start_screen(screen::restore, move |messages| screen::run(messages, board, &actions))?,
         style @ (Style::Json | Style::Plain) => {
             let program = Program::start_with(style, board)?;
-            let reporter = program.reporter().clone();
-            std::thread::spawn(move || read_lines(&reporter, &actions));
+            std::thread::spawn(move || read_lines(&actions));
             program
         }
     };
@@ -95,14 +95,10 @@ fn begin(options: &Options, link: &Link) -> anyhow::Result<(Program, UnboundedRe
 }
 
 /// Standard input as chat and commands. Its end is nobody's wish to leave.
-fn read_lines(reporter: &Reporter, actions: &UnboundedSender<Action>) {
-    for line in std::io::stdin().lock().lines().map_while(Result::ok) {
-        match action_of(&line) {
-            // Whoever does not listen any more is leaving already.
-            Ok(action) => action.into_iter().for_each(|action| drop(actions.send(action))),
-            Err(error) => reporter.note(&error.to_string()),
-        }
-    }
+fn read_lines(actions: &UnboundedSender<Action>) {
+    let lines = std::io::stdin().lock().lines().map_while(Result::ok);
+    // Whoever does not listen any more is leaving already.
+    lines.filter_map(|line| action_of(&line)).for_each(|action| drop(actions.send(action)));
 }
 
 async fn speak(args: &CallArgs, options: &Options, link: Link, ends: Ends, program: &Program) -> anyhow::Result<()> {
@@ -113,7 +109,8 @@ async fn speak(args: &CallArgs, options: &Options, link: Link, ends: Ends, progr
     meters.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let talk = Talk::new(session.endpoint().id(), options.name(), clock.now());
     let (is_muted, is_talking) = (args.muted, false);
-    let mut call = Call { session, talk, ends, clock, meters, delay: Delay::default(), is_muted, is_talking };
+    let (delay, told) = (Delay::default(), BTreeMap::new());
+    let mut call = Call { session, talk, ends, clock, meters, delay, is_muted, is_talking, told };
     let result = call.attend().await;
     call.session.leave().await;
     result
@@ -132,6 +129,8 @@ struct Call {
     is_muted: bool,
     /// Whether the space bar is held, so that it is on all the same.
     is_talking: bool,
+    /// What was told of the others.
+    told: BTreeMap<PeerId, Presence>,
 }
 
 /// Why the loop was left.
@@ -180,6 +179,7 @@ impl Call {
             Event::PeerJoined { peer, name } => self.talk.handle_peer_joined(peer, name, now),
             Event::PeerLeft { peer, .. } => {
                 self.studio().mixer().handle_peer_left(peer);
+                self.told.remove(&peer);
                 self.talk.handle_peer_left(peer, now);
             }
             Event::Track { peer, track, .. } if track.kind.is_audio() => {
@@ -223,6 +223,7 @@ impl Call {
                 let presence = self.talk.presence();
                 self.talk.set_presence(Presence { hand: !presence.hand, ..presence });
             }
+            Action::Unknown(command) => self.session.reporter().note(&command.to_string()),
             Action::Leave => {}
         }
         self.open_microphone();
@@ -280,11 +281,10 @@ impl Call {
             self.endpoint().say(to, bytes);
         }
         while let Some(news) = self.talk.poll_news() {
-            let report = match news {
-                TalkNews::Chat(line) => Report::Chat(self.chat(line)),
-                TalkNews::Presence(peer, presence) => Report::Presence(self.presence(peer, presence)),
-            };
-            self.session.reporter().tell(report);
+            match news {
+                TalkNews::Chat(line) => self.session.reporter().tell(Report::Chat(self.chat(line))),
+                TalkNews::Presence(peer, presence) => self.tell_presence(peer, presence),
+            }
         }
     }
 
@@ -293,9 +293,14 @@ impl Call {
         Chat { peer: author, name: line.name.to_string(), text: line.text, at: line.at }
     }
 
-    fn presence(&self, peer: PeerId, presence: Presence) -> PresenceReport {
+    /// It is told each time there is a new way to somebody; news is only what changes.
+    fn tell_presence(&mut self, peer: PeerId, presence: Presence) {
         let Presence { muted, hand, .. } = presence;
-        PresenceReport { peer, name: self.session.name_of(peer), muted, hand }
+        let before = self.told.insert(peer, presence).unwrap_or_default();
+        if (before.muted, before.hand) != (muted, hand) {
+            let report = PresenceReport { peer, name: self.session.name_of(peer), muted, hand };
+            self.session.reporter().tell(Report::Presence(report));
+        }
     }
 
     fn endpoint(&self) -> &Endpoint {
