@@ -48,6 +48,7 @@ pub mod stats;
 pub mod stop;
 pub mod table;
 pub mod talk;
+pub mod transfer;
 pub mod ui;
 pub mod verdict;
 pub mod viewer;

@@ -268,6 +268,27 @@ pub const MAX_CHAT_AHEAD_MS: u64 = 60_000;
 /// How long one peer may take to hand over the next piece of its history before another is asked.
 pub const HISTORY_PATIENCE: Duration = Duration::from_secs(5);
 
+// ── Files ───────────────────────────────────────────────────────────────────────────────────────
+
+/// Bytes of a file that a page reads and puts away at once: a WebSocket message that holds up sound for under a millisecond.
+pub const FILE_BLOCK: u64 = 64 * 1024;
+
+/// Bytes of one file that may be on their way: four such files fill the window that bulk to one peer has.
+pub const FILE_WINDOW: u64 = 256 * 1024;
+
+/// Files between two people that may be on their way at a time, in each direction.
+pub const FILE_MAX_TRANSFERS: usize = 4;
+
+/// Files that one person may offer at a time.
+pub const FILE_MAX_OFFERS: usize = 32;
+
+/// What one person may say about files in a second on average, and at once: each block that was put away is worth a word,
+/// and so this allows 25 megabytes a second.
+pub const FILE_SAID_RATE: (u64, u64) = (400, 400);
+
+/// Longest name of a file in bytes: file systems take 255, and a browser adds to it where there is one of that name.
+pub const FILE_MAX_NAME: usize = 200;
+
 // ── The page ────────────────────────────────────────────────────────────────────────────────────
 
 /// How long a page may take to say hello.

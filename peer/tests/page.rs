@@ -151,7 +151,12 @@ async fn nonsense_is_answered_with_an_error_and_changes_nothing() {
     page.say(json!({ "type": "publish", "track": 1, "source": "camera", "codec": "vp8", "width": 0, "height": 9 }))
         .await;
     page.error("picture of 0×9").await;
-    for (bytes, complaint) in [(vec![1; 15], "header"), (vec![9; 20], "kind 9"), (vec![2; 20], "sound of 4 bytes")] {
+    for (bytes, complaint) in [
+        (vec![1; 15], "header"),
+        (vec![9; 20], "kind 9"),
+        (vec![2; 20], "sound of 4 bytes"),
+        (vec![3; 16], "file of 0 bytes"),
+    ] {
         page.bytes(bytes).await;
         page.error(complaint).await;
     }
@@ -268,6 +273,54 @@ async fn a_page_that_is_loaded_again_is_told_how_the_call_stands() {
     again.wait("bob", |message| message["event"] == "peer-joined" && message["name"] == "bob").await;
     again.wait("track", |message| message["event"] == "track" && message["source"] == "microphone").await;
     again.wait("line", |message| message["type"] == "chat" && message["text"] == "before").await;
+}
+
+#[tokio::test]
+async fn a_file_goes_from_page_to_page_bit_for_bit() {
+    let room = Room::open();
+    let (alice, bob) = (Program::join(&room, "alice"), Program::join(&room, "bob"));
+    let (mut alices, _) = Page::open(&alice).await;
+    let (mut bobs, _) = Page::open(&bob).await;
+    alices.enter("alice").await;
+    bobs.enter("bob").await;
+    alices.wait("bob", |message| message["event"] == "peer-joined").await;
+    let file: Vec<u8> = (0..1_000_003_u32).map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
+    let offer = json!({ "type": "file", "wish": "offer", "file": 7, "name": "../tea.bin", "size": file.len() });
+    alices.say(offer).await;
+    let offered = bobs.wait("offer", |message| message["news"] == "offered").await;
+    assert_eq!((&offered["name"], &offered["size"]), (&json!("tea.bin"), &json!(file.len())));
+    let about = |wish: &str| json!({ "type": "file", "wish": wish, "peer": offered["peer"], "id": offered["id"] });
+    bobs.say(about("fetch")).await;
+    let number = bobs.wait("beginning", |message| message["news"] == "begun").await["number"].as_u64().unwrap();
+    let mut got = Vec::new();
+    let ends = Instant::now() + PATIENCE;
+    while got.len() < file.len() {
+        let is_read = |message: &Value| message["news"] == "read";
+        while let Some(read) = alices.take(is_read) {
+            alices.bytes(piece(&read, &file)).await;
+        }
+        for block in bobs.media.extract_if(.., |message| message[0] == 3) {
+            assert_eq!(u64::from(u32::from_le_bytes(block[4..8].try_into().unwrap())), number);
+            assert_eq!(u64::from_le_bytes(block[8..16].try_into().unwrap()), got.len() as u64);
+            got.extend_from_slice(&block[16..]);
+        }
+        let mut taken = about("taken");
+        taken["bytes"] = json!(got.len());
+        bobs.say(taken).await;
+        let moment = Instant::now() + Duration::from_millis(20);
+        alices.receive(moment).await;
+        bobs.receive(moment).await;
+        assert!(Instant::now() < ends, "{} of {} bytes", got.len(), file.len());
+    }
+    assert!(got == file, "it is another file");
+    let size = file.len();
+    alices.wait("arrival", |message| message["news"] == "arrived" && message["bytes"] == size).await;
+    bobs.say(about("fetch")).await;
+    bobs.wait("beginning", |message| message["news"] == "begun").await;
+    drop(alices);
+    bobs.wait("end", |message| message["news"] == "withdrawn").await;
+    bobs.say(about("fetch")).await;
+    bobs.error("cannot be had").await;
 }
 
 /// A running `peer join`; dropped, it is killed.
@@ -388,6 +441,12 @@ impl Page {
         true
     }
 
+    /// A message that has come and `matches`; it is not found again.
+    fn take(&mut self, matches: impl Fn(&Value) -> bool) -> Option<Value> {
+        let at = self.seen.iter().position(matches)?;
+        Some(self.seen.remove(at))
+    }
+
     async fn closed(&mut self) {
         let ends = Instant::now() + PATIENCE;
         while self.receive(ends).await {}
@@ -476,6 +535,16 @@ fn media(track: u16, flags: u8, kind: u8, captured: u64, data: &[u8]) -> Vec<u8>
     bytes.extend(0_u32.to_le_bytes());
     bytes.extend(captured.to_le_bytes());
     bytes.extend(data);
+    bytes
+}
+
+/// The piece of a file that a page was told to read.
+fn piece(read: &Value, file: &[u8]) -> Vec<u8> {
+    let number = |field: &str| usize::try_from(read[field].as_u64().unwrap()).unwrap();
+    let mut bytes = vec![3, 0, 0, 0];
+    bytes.extend(u32::try_from(number("ticket")).unwrap().to_le_bytes());
+    bytes.extend([0; 8]);
+    bytes.extend(&file[number("offset")..number("offset") + number("length")]);
     bytes
 }
 

@@ -12,6 +12,7 @@ use meipo::node::Event;
 use meipo::units::{Bitrate, PeerId, Time, TrackId};
 use meipo::wire::name::Name;
 
+use super::file_desk::FileDesk;
 use super::lanes::Lanes;
 use super::memory::Memory;
 use super::message::{EncodedChunk, FromPage, Media, PageSource, Publish, ToPage, peer_of, sound_message};
@@ -33,6 +34,7 @@ pub struct Host {
     memory: Memory,
     mixer: Mixer,
     talk: Talk,
+    files: FileDesk,
     /// What the person allows pictures to take; `None`: as much as the network carries.
     ceiling: Option<Bitrate>,
     /// What the network carries, once known.
@@ -51,6 +53,7 @@ impl Host {
             memory: Memory::default(),
             mixer: Mixer::new(),
             talk: Talk::new(me, name, now),
+            files: FileDesk::default(),
             ceiling,
             carried: None,
             blocks: 0,
@@ -63,6 +66,7 @@ impl Host {
         self.outbox = outbox;
         self.publications.clear().into_iter().for_each(|track| endpoint.end(track));
         self.levels.clear();
+        self.files.handle_page_gone();
         self.talk.set_presence(Presence { muted: true, camera: false, ..self.talk.presence() });
         self.send_talk(endpoint);
     }
@@ -80,6 +84,7 @@ impl Host {
             self.tell(&ToPage::State { peer: peer.to_string(), presence });
         }
         self.talk.lines().for_each(|line| self.tell(&self.chat(line)));
+        self.outbox.iter().for_each(|outbox| self.files.recount(outbox));
     }
 
     /// Something was told to the person: the page tells it too.
@@ -91,11 +96,15 @@ impl Host {
     /// Something happened in the room.
     pub fn handle_event(&mut self, event: Event, endpoint: &Endpoint, now: Time) {
         match event {
-            Event::PeerJoined { peer, name } => self.talk.handle_peer_joined(peer, name, now),
+            Event::PeerJoined { peer, name } => {
+                self.talk.handle_peer_joined(peer, name, now);
+                self.files.handle_path(peer);
+            }
             Event::PeerLeft { peer, .. } => {
                 self.mixer.handle_peer_left(peer);
                 self.lanes.handle_peer_left(peer);
                 self.talk.handle_peer_left(peer, now);
+                self.files.handle_peer_left(peer);
             }
             Event::Track { peer, track, .. } => {
                 if let Err(error) = self.mixer.handle_track(peer, &track) {
@@ -131,13 +140,18 @@ impl Host {
                 self.tell_encoders();
             }
             Event::SmallerBitrate { track, rate } => self.tell_smaller(track, rate),
-            Event::Path { peer, .. } => self.talk.handle_path(peer),
-            Event::Said { peer, bytes } => self.talk.handle_said(peer, &bytes, now, unix_micros_now() / 1000),
-            Event::Joined { .. }
-            | Event::RendezvousLost { .. }
-            | Event::Bulk { .. }
-            | Event::BulkArrived { .. }
-            | Event::Trouble { .. } => {}
+            Event::Path { peer, .. } => {
+                self.talk.handle_path(peer);
+                self.files.handle_path(peer);
+            }
+            Event::Said { peer, bytes } => {
+                if !self.files.handle_said(peer, &bytes, now) {
+                    self.talk.handle_said(peer, &bytes, now, unix_micros_now() / 1000);
+                }
+            }
+            Event::Bulk { peer, transfer, offset, data } => self.files.handle_bulk(peer, transfer, offset, data),
+            Event::BulkArrived { peer, transfer, bytes } => self.files.handle_arrived(peer, transfer, bytes),
+            Event::Joined { .. } | Event::RendezvousLost { .. } | Event::Trouble { .. } => {}
         }
         self.send_talk(endpoint);
     }
@@ -171,6 +185,11 @@ impl Host {
                     endpoint.request_key_frame(peer, TrackId(track));
                 }
             }
+            FromPage::File(wish) => {
+                if let Err(error) = self.files.handle_page(wish) {
+                    self.complain(error.to_string());
+                }
+            }
             FromPage::Hello { .. } | FromPage::Join { .. } | FromPage::Ping { .. } | FromPage::Leave => {}
         }
         self.send_talk(endpoint);
@@ -181,6 +200,10 @@ impl Host {
         let shown = match media {
             Media::Picture(chunk) => self.picture(chunk),
             Media::Sound { track, captured_unix_us, block } => self.sound(track, &block, captured_unix_us),
+            Media::File { ticket, data } => {
+                self.files.handle_block(ticket, data);
+                return self.files.perform(endpoint, self.outbox.as_deref());
+            }
         };
         match shown {
             Ok(Some(frame)) => endpoint.send(frame),
@@ -288,6 +311,7 @@ impl Host {
     }
 
     fn send_talk(&mut self, endpoint: &Endpoint) {
+        self.files.perform(endpoint, self.outbox.as_deref());
         while let Some((to, bytes)) = self.talk.poll_transmit() {
             endpoint.say(to, bytes);
         }

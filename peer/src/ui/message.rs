@@ -9,7 +9,7 @@ use meipo::params::MAX_FRAME_LEN;
 use meipo::units::PeerId;
 use serde::{Deserialize, Serialize};
 
-use crate::params::{PAGE_MAX_TEXT, SOUND_BLOCK};
+use crate::params::{FILE_BLOCK, PAGE_MAX_TEXT, SOUND_BLOCK};
 use crate::talk::Presence;
 use crate::voice::Block;
 
@@ -39,10 +39,50 @@ pub enum FromPage {
     Want { peer: String, track: u16, wanted: bool },
     /// A decoder cannot go on.
     NeedKey { peer: String, track: u16 },
+    /// Something about a file.
+    File(FileWish),
     /// Is somebody there?
     Ping { t: f64 },
     /// Leave the room and end.
     Leave,
+}
+
+/// What a page wants with files. Its own it numbers itself.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(tag = "wish", rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the fields are described where the protocol is, in the page's own words")]
+pub enum FileWish {
+    /// Everybody can have this one.
+    Offer { file: u32, name: String, size: u64 },
+    /// They cannot any longer.
+    Withdraw { file: u32 },
+    /// That one is wanted.
+    Fetch { peer: String, id: String },
+    /// So much of it has been put away.
+    Taken { peer: String, id: String, bytes: u64 },
+    /// It is not wanted any longer.
+    Abort { peer: String, id: String },
+    /// What was to be read cannot be.
+    Unreadable { ticket: u32, message: String },
+}
+
+/// What a page is told of files.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "news", rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "the fields are described where the protocol is, in the page's own words")]
+pub enum FileNews {
+    /// That one can be had.
+    Offered { peer: String, id: String, name: String, size: u64 },
+    /// It cannot any longer.
+    Withdrawn { peer: String, id: String },
+    /// Blocks with this number are of that file.
+    Begun { peer: String, id: String, number: u32 },
+    /// It does not come any further.
+    Failed { peer: String, id: String, reason: String },
+    /// These bytes are to be read, and sent with this ticket.
+    Read { file: u32, ticket: u32, offset: u64, length: u64 },
+    /// So much has arrived at somebody.
+    Arrived { file: u32, peer: String, bytes: u64 },
 }
 
 /// Something to be shown.
@@ -102,6 +142,8 @@ pub enum ToPage {
     },
     /// A line was said.
     Chat { id: String, peer: Option<String>, name: String, text: String, at: u64 },
+    /// Something about a file.
+    File(FileNews),
     /// The call is over for a reason.
     Failed { message: String },
     /// Somebody is there.
@@ -158,6 +200,13 @@ pub enum Media {
         /// The samples.
         block: Box<Block>,
     },
+    /// A piece of a file of the page's.
+    File {
+        /// Which it was asked for with.
+        ticket: u32,
+        /// The bytes.
+        data: Bytes,
+    },
 }
 
 /// One encoded picture of a page.
@@ -188,12 +237,15 @@ pub enum MessageError {
     /// Bytes that end inside their header.
     #[error("media of {0} bytes ends inside its header of {HEADER_LEN}")]
     Truncated(usize),
-    /// Neither picture nor sound.
-    #[error("media of kind {0}; 1 is a picture, 2 is sound")]
+    /// Neither picture nor sound, and no file.
+    #[error("media of kind {0}; 1 is a picture, 2 is sound, 3 is a piece of a file")]
     Kind(u8),
     /// Sound that is not 10 ms.
     #[error("sound of {0} bytes; a block has {len}", len = SOUND_BLOCK * 2)]
     Block(usize),
+    /// A piece of a file that nobody asked for.
+    #[error("a piece of a file of {0} bytes; 1 to {FILE_BLOCK} can be sent")]
+    Piece(usize),
     /// A picture that is empty or too large to be sent.
     #[error("a picture of {0} bytes; 1 to {MAX_FRAME_LEN} can be sent")]
     Picture(usize),
@@ -204,6 +256,7 @@ pub const HEADER_LEN: usize = 16;
 
 const PICTURE: u8 = 1;
 const SOUND: u8 = 2;
+const FILE: u8 = 3;
 
 impl FromPage {
     /// Reads a text message.
@@ -222,9 +275,9 @@ impl Media {
     /// Reads a binary message.
     ///
     /// # Errors
-    /// When it is neither a picture nor 10 ms of sound.
+    /// When it is neither a picture, nor 10 ms of sound, nor a piece of a file.
     pub fn parse(message: &Bytes) -> Result<Self, MessageError> {
-        let Some(([kind, flags, t0, t1, _, _, _, _, captured @ ..], _)) = message.split_first_chunk::<HEADER_LEN>()
+        let Some(([kind, flags, t0, t1, l0, l1, l2, l3, captured @ ..], _)) = message.split_first_chunk::<HEADER_LEN>()
         else {
             return Err(MessageError::Truncated(message.len()));
         };
@@ -244,6 +297,8 @@ impl Media {
                 block.iter_mut().zip(samples).for_each(|(sample, value)| *sample = value);
                 Ok(Media::Sound { track, captured_unix_us, block })
             }
+            FILE if data.is_empty() || data.len() as u64 > FILE_BLOCK => Err(MessageError::Piece(data.len())),
+            FILE => Ok(Media::File { ticket: u32::from_le_bytes([*l0, *l1, *l2, *l3]), data }),
             kind => Err(MessageError::Kind(kind)),
         }
     }
@@ -257,6 +312,17 @@ pub fn picture_message(lane: u32, is_key: bool, layer: u8, captured_unix_us: u64
     bytes.put_u16_le(0);
     bytes.put_u32_le(lane);
     bytes.put_u64_le(captured_unix_us);
+    bytes.put_slice(data);
+    bytes.freeze()
+}
+
+/// The next piece of the file with this number as a page takes it.
+pub fn block_message(number: u32, offset: u64, data: &[u8]) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(HEADER_LEN + data.len());
+    bytes.put_u8(FILE);
+    bytes.put_bytes(0, 3);
+    bytes.put_u32_le(number);
+    bytes.put_u64_le(offset);
     bytes.put_slice(data);
     bytes.freeze()
 }

@@ -6,6 +6,7 @@
 //! host                       the page's side of a call: what it shows, what it is shown
 //!   ├ message                text and bytes ⇄ values; every bound a page could break
 //!   ├ publications           its pictures and sound as tracks and frames
+//!   ├ file_desk              files it offers and takes
 //!   ├ lanes                  pictures of others, as many as it can take
 //!   └ memory                 what a page that comes later must know
 //! ```
@@ -13,6 +14,7 @@
 //! read the files, which are public, and nothing else.
 
 pub mod door;
+pub mod file_desk;
 pub mod files;
 pub mod host;
 pub mod lanes;

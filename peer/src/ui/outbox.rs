@@ -1,7 +1,8 @@
 //! What waits to be sent to the page, which may be slow.
 //!
 //! Text goes first and is never lost: a page that lets too much of it wait is given up. Sound that waits too long is
-//! dropped from its old end; a picture that does not fit is refused, and whoever sends it asks for a key frame.
+//! dropped from its old end; a picture that does not fit is refused, and whoever sends it asks for a key frame. Blocks of
+//! files go last and are never lost: no more are sent than the page has said it has room for.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -34,6 +35,7 @@ struct Queue {
     sound: VecDeque<Bytes>,
     pictures: VecDeque<Bytes>,
     picture_bytes: usize,
+    blocks: VecDeque<Bytes>,
     is_closed: bool,
 }
 
@@ -75,6 +77,16 @@ impl Outbox {
         drop(queue);
         self.changed.notify_one();
         true
+    }
+
+    /// Adds a block of a file.
+    pub fn block(&self, block: Bytes) {
+        let mut queue = self.lock();
+        if !queue.is_closed {
+            queue.blocks.push_back(block);
+        }
+        drop(queue);
+        self.changed.notify_one();
     }
 
     /// Nothing more is added: what is text is still sent, then the page is closed.
@@ -126,7 +138,7 @@ impl Queue {
         if let Some(block) = self.sound.pop_front() {
             return Some(Outgoing::Bytes(block));
         }
-        let picture = self.pictures.pop_front()?;
+        let Some(picture) = self.pictures.pop_front() else { return self.blocks.pop_front().map(Outgoing::Bytes) };
         self.picture_bytes = self.picture_bytes.saturating_sub(picture.len());
         Some(Outgoing::Bytes(picture))
     }
