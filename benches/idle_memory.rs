@@ -228,11 +228,12 @@ async fn stay(link: Link, secret: RoomSecret, joined: oneshot::Sender<()>) {
 
 fn hello(id: PeerId, secret: &RoomSecret) -> ToRendezvous {
     ToRendezvous::Hello(Hello {
-        room: secret.room_id(),
-        tag: secret.tag(&id),
+        room: secret.claim(None),
+        tag: secret.tag(&secret.claim(None).room_id(), &id),
         name: "idle".parse().expect("the name is one"),
         instance: 1,
         receives: true,
+        host: None,
         reachability: Reachability::default(),
     })
 }

@@ -3,9 +3,10 @@
 //! In: connections with proven identities, their messages, the addresses they come from, the time. Out: messages, closed
 //! connections, and relay sessions to bind. Whoever enters a room is introduced to every member, both sides at the same
 //! moment; the one who was there first opens the connection. The introducer never sees the room's secret, so it can
-//! introduce but not join.
+//! introduce but not join; nor a host's key, so it can pass on rules but not make them.
 
 mod room;
+mod rules;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -18,8 +19,9 @@ use self::room::Room;
 
 use crate::bucket::Bucket;
 use crate::limits::Limits;
-use crate::params::RELAY_TOKEN_LIFE_S;
+use crate::params::{PUT_OUT_TIME, RELAY_TOKEN_LIFE_S};
 use crate::path::candidate::canonical;
+use crate::trust::rules::{Exclusion, RuleBook};
 use crate::units::{PeerId, RoomId, SessionId, Time};
 use crate::wire::codec;
 use crate::wire::control::{Close, FromRendezvous, LeftReason, ToRendezvous};
@@ -70,6 +72,8 @@ pub struct Introducer {
     stun_alternate: Option<SocketAddr>,
     connections: BTreeMap<ConnectionId, Connection>,
     rooms: BTreeMap<RoomId, Room>,
+    /// The rules of rooms that nobody is in, the oldest first.
+    kept: VecDeque<RuleBook>,
     per_address: BTreeMap<IpAddr, usize>,
     hellos: BTreeMap<IpAddr, Bucket>,
     actions: VecDeque<Action>,
@@ -86,6 +90,20 @@ struct Connection {
     since: Time,
     messages: Bucket,
     room: Option<RoomId>,
+    /// Why it may not be in its room; what it says does not matter any more.
+    excluded: Option<Exclusion>,
+}
+
+impl Connection {
+    /// When it is closed, and why, unless it enters a room before.
+    fn ends(&self, limits: &Limits) -> Option<(Time, Close, String)> {
+        let hello = limits.hello;
+        match (self.excluded, self.room) {
+            (Some(why), _) => Some((self.since + PUT_OUT_TIME, why.into(), why.as_str().to_owned())),
+            (None, None) => Some((self.since + hello, Close::Timeout, format!("no hello within {hello:?}"))),
+            (None, Some(_)) => None,
+        }
+    }
 }
 
 impl Introducer {
@@ -97,6 +115,7 @@ impl Introducer {
             stun_alternate,
             connections: BTreeMap::new(),
             rooms: BTreeMap::new(),
+            kept: VecDeque::new(),
             per_address: BTreeMap::new(),
             hellos: BTreeMap::new(),
             actions: VecDeque::new(),
@@ -119,7 +138,8 @@ impl Introducer {
         }
         *count += 1;
         let messages = Bucket::new(self.limits.messages_per_second, self.limits.message_burst, now);
-        self.connections.insert(id, Connection { peer, address, since: now, messages, room: None });
+        let connection = Connection { peer, address, since: now, messages, room: None, excluded: None };
+        self.connections.insert(id, connection);
     }
 
     /// A connection is gone, as its peer wished or not.
@@ -152,6 +172,9 @@ impl Introducer {
             self.stats.limited += 1;
             return self.close(id, Close::Limit, "too many messages".to_owned());
         }
+        if connection.excluded.is_some() {
+            return;
+        }
         let message: ToRendezvous = match codec::decode(body) {
             Ok(message) => message,
             Err(error) => return self.close_malformed(id, error.to_string()),
@@ -162,17 +185,16 @@ impl Introducer {
         match message {
             ToRendezvous::Hello(hello) => self.handle_hello(id, hello, now),
             ToRendezvous::Candidates(reachability) => self.handle_candidates(id, reachability),
+            ToRendezvous::Rules(rules) => self.handle_rules(id, rules, now),
         }
     }
 
-    /// Closes connections that have not said who they want to meet in time.
+    /// Closes connections that have not said who they want to meet in time, or have not gone when they were put out.
     pub fn handle_timeout(&mut self, now: Time) {
-        let span = self.limits.hello;
-        let is_late = |connection: &Connection| connection.room.is_none() && now.since(connection.since) >= span;
-        let late: Vec<ConnectionId> =
-            self.connections.iter().filter(|(_, connection)| is_late(connection)).map(|(id, _)| *id).collect();
-        for id in late {
-            self.close(id, Close::Timeout, format!("no hello within {span:?}"));
+        let ends = |(id, connection): (&ConnectionId, &Connection)| Some((*id, connection.ends(&self.limits)?));
+        let late = self.connections.iter().filter_map(ends).filter(|(_, (at, ..))| *at <= now);
+        for (id, (_, code, reason)) in late.collect::<Vec<_>>() {
+            self.close(id, code, reason);
         }
         let full = self.limits.handshakes_per_minute * 60;
         self.hellos.retain(|_, bucket| !bucket.holds(full, now));
@@ -180,8 +202,7 @@ impl Introducer {
 
     /// When [`Self::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Time> {
-        let waiting = self.connections.values().filter(|connection| connection.room.is_none());
-        waiting.map(|connection| connection.since + self.limits.hello).min()
+        self.connections.values().filter_map(|connection| Some(connection.ends(&self.limits)?.0)).min()
     }
 
     /// Tells everybody that the rendezvous goes down for a moment.
@@ -217,11 +238,7 @@ impl Introducer {
         let peer = connection.peer;
         let is_seated = self.rooms.get(&room_id).and_then(|room| room.members.get(&peer));
         if is_seated.is_some_and(|seat| seat.connection == id) {
-            let left = FromRendezvous::Left { peer, reason };
-            for to in self.others(room_id, peer) {
-                self.tell(to, &left);
-            }
-            self.vacate(room_id, peer);
+            self.unseat(room_id, peer, reason);
         }
     }
 
@@ -424,15 +441,15 @@ mod tests {
     }
 
     /// An introducer, and what it did to its connections.
-    struct World {
-        introducer: Introducer,
-        now: Time,
+    pub(super) struct World {
+        pub(super) introducer: Introducer,
+        pub(super) now: Time,
         messages: Vec<(u64, FromRendezvous)>,
-        closed: Vec<(u64, Close)>,
+        pub(super) closed: Vec<(u64, Close)>,
     }
 
     impl World {
-        fn new(change: impl FnOnce(&mut Limits)) -> Self {
+        pub(super) fn new(change: impl FnOnce(&mut Limits)) -> Self {
             let mut limits = Limits::default();
             change(&mut limits);
             let relays = Relays { own: Some(RelayKey::from_bytes([1; 32])), others: Vec::new() };
@@ -449,14 +466,14 @@ mod tests {
             self.connect(nth, address(nth)) && self.tell(nth, &ToRendezvous::Hello(hello(nth, room)))
         }
 
-        fn connect(&mut self, nth: u64, from: SocketAddr) -> bool {
+        pub(super) fn connect(&mut self, nth: u64, from: SocketAddr) -> bool {
             self.introducer.handle_connected(ConnectionId(nth), peer(nth), from, self.now);
             self.drain();
             !self.closed.iter().any(|(closed, _)| *closed == nth)
         }
 
         /// Whether the connection survives the message.
-        fn tell(&mut self, nth: u64, message: &ToRendezvous) -> bool {
+        pub(super) fn tell(&mut self, nth: u64, message: &ToRendezvous) -> bool {
             let bytes = codec::encode(message);
             let mut reader = codec::MessageReader::default();
             reader.push(&codec::preface());
@@ -467,12 +484,12 @@ mod tests {
             !self.closed.iter().any(|(closed, _)| *closed == nth)
         }
 
-        fn told(&mut self) -> Vec<(u64, FromRendezvous)> {
+        pub(super) fn told(&mut self) -> Vec<(u64, FromRendezvous)> {
             self.drain();
             std::mem::take(&mut self.messages)
         }
 
-        fn drain(&mut self) {
+        pub(super) fn drain(&mut self) {
             while let Some(action) = self.introducer.poll_action() {
                 match action {
                     Action::Tell(ConnectionId(to), bytes) => {
@@ -495,28 +512,30 @@ mod tests {
             FromRendezvous::Welcome { .. }
             | FromRendezvous::Candidates { .. }
             | FromRendezvous::Left { .. }
+            | FromRendezvous::Rules(_)
             | FromRendezvous::Draining => None,
         }
     }
 
-    fn peer(nth: u64) -> PeerId {
+    pub(super) fn peer(nth: u64) -> PeerId {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&nth.to_be_bytes());
         PeerId::from_bytes(bytes)
     }
 
-    fn address(nth: u64) -> SocketAddr {
+    pub(super) fn address(nth: u64) -> SocketAddr {
         SocketAddr::new([203, 0, 113, nth.to_le_bytes()[0]].into(), 4000)
     }
 
-    fn hello(nth: u64, room: u64) -> Hello {
+    pub(super) fn hello(nth: u64, room: u64) -> Hello {
         let secret = RoomSecret::from_bytes([room.to_le_bytes()[0]; 16]);
         Hello {
-            room: secret.room_id(),
-            tag: secret.tag(&peer(nth)),
+            room: secret.claim(None),
+            tag: secret.tag(&secret.claim(None).room_id(), &peer(nth)),
             name: "somebody".parse().unwrap(),
             instance: nth,
             receives: true,
+            host: None,
             reachability: reachable(Vec::new()),
         }
     }

@@ -1,7 +1,8 @@
 //! The link a person pastes: where the rendezvous is, who it is, which room, and the secret of that room.
 //!
-//! `meipo://HOST:PORT/ROOM#SERVER_ID.ROOM_SECRET` goes in, a checked [`Link`] comes out, and back. What stands behind
-//! `#` stays with the people who hold the link: it is in no error, no `Debug` output and no request.
+//! `meipo://HOST:PORT/ROOM#SERVER_ID.ROOM_SECRET[.HOST_ID[.HOST_KEY]]` goes in, a checked [`Link`] comes out, and back.
+//! What stands behind `#` stays with the people who hold the link: it is in no error, no `Debug` output and no request.
+//! The host's key stays with the host: a link is written without it wherever that is not asked for by name.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +13,8 @@ use url::Url;
 pub use url::Host;
 
 use crate::params::{DEFAULT_PORT, MAX_ROOM_NAME_LEN};
-use crate::trust::RoomSecret;
+use crate::trust::host::{HostId, HostKey};
+use crate::trust::{RoomClaim, RoomSecret};
 use crate::units::{ParseIdError, PeerId};
 
 /// Everything needed to join a room.
@@ -23,10 +25,19 @@ pub struct Link {
     room: String,
     server: PeerId,
     secret: RoomSecret,
+    rights: Rights,
+}
+
+/// Who may make rules for the room, and whether that is whoever holds the link.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Rights {
+    Nobody,
+    Guest(HostId),
+    Host(HostKey),
 }
 
 impl Link {
-    /// A link to `room` at the rendezvous `server`.
+    /// A link to `room`, which has no host, at the rendezvous `server`.
     ///
     /// # Errors
     /// When the port is 0, or the room's name cannot stand in a link or on a screen.
@@ -35,7 +46,20 @@ impl Link {
             return Err(LinkError::Port);
         }
         check_room(room)?;
-        Ok(Link { host, port, room: room.to_owned(), server, secret })
+        Ok(Link { host, port, room: room.to_owned(), server, secret, rights: Rights::Nobody })
+    }
+
+    /// The link of the host, to the room that has this host.
+    #[must_use]
+    pub fn with_host_key(self, key: HostKey) -> Self {
+        Link { rights: Rights::Host(key), ..self }
+    }
+
+    /// The link that guests get.
+    #[must_use]
+    pub fn without_host_key(self) -> Self {
+        let rights = self.host_id().map_or(Rights::Nobody, Rights::Guest);
+        Link { rights, ..self }
     }
 
     /// Name or address of the rendezvous.
@@ -62,14 +86,43 @@ impl Link {
     pub fn secret(&self) -> &RoomSecret {
         &self.secret
     }
+
+    /// Which room it is.
+    pub fn claim(&self) -> RoomClaim {
+        self.secret.claim(self.host_id())
+    }
+
+    /// Who may make rules for the room, if anybody may.
+    pub fn host_id(&self) -> Option<HostId> {
+        match &self.rights {
+            Rights::Nobody => None,
+            Rights::Guest(id) => Some(*id),
+            Rights::Host(key) => Some(key.id()),
+        }
+    }
+
+    /// What makes us the host, if the link is the host's.
+    pub fn host_key(&self) -> Option<&HostKey> {
+        match &self.rights {
+            Rights::Host(key) => Some(key),
+            Rights::Nobody | Rights::Guest(_) => None,
+        }
+    }
+
+    /// The whole link, the host's key included: for the host alone.
+    pub fn to_host_text(&self) -> String {
+        let key = self.host_key().map_or(String::new(), |key| format!(".{}", key.to_base32()));
+        format!("{self}{key}")
+    }
 }
 
 impl fmt::Display for Link {
-    /// Writes the whole link, the secret included: it is what people send to each other. Never log it.
+    /// Writes the link as people send it to each other: with the room's secret, without the host's key. Never log it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let room = utf8_percent_encode(&self.room, NON_ALPHANUMERIC);
         write!(f, "{SCHEME}://{}:{}/{room}", self.host, self.port)?;
-        write!(f, "#{}.{}", self.server, self.secret.to_base32())
+        write!(f, "#{}.{}", self.server, self.secret.to_base32())?;
+        self.host_id().map_or(Ok(()), |host| write!(f, ".{host}"))
     }
 }
 
@@ -89,8 +142,9 @@ impl FromStr for Link {
         }
         let host = Host::parse(url.host_str().ok_or(LinkError::NoHost)?).map_err(LinkError::Url)?;
         let room = decode_room(url.path())?;
-        let (server, secret) = decode_fragment(url.fragment().ok_or(LinkError::NoFragment)?)?;
-        Link::new(host, url.port().unwrap_or(DEFAULT_PORT), &room, server, secret)
+        let (server, secret, rights) = decode_fragment(url.fragment().ok_or(LinkError::NoFragment)?)?;
+        let link = Link::new(host, url.port().unwrap_or(DEFAULT_PORT), &room, server, secret)?;
+        Ok(Link { rights, ..link })
     }
 }
 
@@ -143,6 +197,18 @@ pub enum LinkError {
     /// The room's secret does not decode.
     #[error("the room secret behind the dot is wrong: {0}")]
     Secret(ParseIdError),
+    /// The host's id does not decode.
+    #[error("the host id behind the room secret is wrong: {0}")]
+    HostId(ParseIdError),
+    /// The host's key does not decode.
+    #[error("the host key at the end of the link is wrong: {0}")]
+    HostKey(ParseIdError),
+    /// The key is not that of the host the link names.
+    #[error("the host key at the end of the link is not that of the host before it; was it put together by hand?")]
+    OtherHost,
+    /// More follows the host's key.
+    #[error("the link goes on behind the host key; was something else copied with it?")]
+    TooManyDots,
 }
 
 fn decode_room(path: &str) -> Result<String, LinkError> {
@@ -168,11 +234,24 @@ fn check_room(room: &str) -> Result<(), LinkError> {
     }
 }
 
-fn decode_fragment(fragment: &str) -> Result<(PeerId, RoomSecret), LinkError> {
-    let (server, secret) = fragment.split_once('.').ok_or(LinkError::NoDot)?;
+fn decode_fragment(fragment: &str) -> Result<(PeerId, RoomSecret, Rights), LinkError> {
+    let mut parts = fragment.split('.');
+    let (Some(server), Some(secret)) = (parts.next(), parts.next()) else { return Err(LinkError::NoDot) };
     let server = server.parse().map_err(LinkError::Server)?;
     let secret = RoomSecret::from_base32(secret).map_err(LinkError::Secret)?;
-    Ok((server, secret))
+    let rights = decode_rights(parts.next(), parts.next())?;
+    if parts.next().is_some() {
+        return Err(LinkError::TooManyDots);
+    }
+    Ok((server, secret, rights))
+}
+
+fn decode_rights(id: Option<&str>, key: Option<&str>) -> Result<Rights, LinkError> {
+    let Some(id) = id else { return Ok(Rights::Nobody) };
+    let id: HostId = id.parse().map_err(LinkError::HostId)?;
+    let Some(key) = key else { return Ok(Rights::Guest(id)) };
+    let key = HostKey::from_base32(key).map_err(LinkError::HostKey)?;
+    if key.id() == id { Ok(Rights::Host(key)) } else { Err(LinkError::OtherHost) }
 }
 
 const SCHEME: &str = "meipo";
@@ -214,6 +293,21 @@ mod tests {
     }
 
     #[test]
+    fn a_host_gives_guests_a_link_to_the_same_room_without_the_key() {
+        let key = HostKey::from_bytes([7; 32]);
+        let host = link("tea").with_host_key(key.clone());
+        let guest: Link = host.to_string().parse().unwrap();
+        assert_eq!((guest.host_id(), guest.host_key()), (Some(key.id()), None));
+        assert_eq!((guest.claim(), guest.clone()), (host.claim(), host.clone().without_host_key()));
+        assert_ne!(guest.claim().room_id(), link("tea").claim().room_id(), "a room with a host is another room");
+        assert_eq!(host.to_host_text().parse(), Ok(host.clone()));
+        for shown in [host.to_string(), format!("{host:?}")] {
+            assert!(!shown.contains(&key.to_base32()), "{shown}");
+        }
+        assert_eq!(guest.to_host_text(), guest.to_string());
+    }
+
+    #[test]
     fn spaces_around_a_pasted_link_do_no_harm() {
         assert_eq!(format!("  {}\n", link("tea")).parse(), Ok(link("tea")));
     }
@@ -241,6 +335,11 @@ mod tests {
             (format!("meipo://example.org/tea#{ID}"), "dot is missing"),
             (format!("meipo://example.org/tea#abc.{SECRET}"), "server id between the # and the dot"),
             (format!("meipo://example.org/tea#{ID}.abc"), "room secret behind the dot"),
+            (format!("meipo://example.org/tea{tail}.abc"), "host id behind the room secret"),
+            (format!("meipo://example.org/tea{tail}."), "host id behind the room secret"),
+            (format!("meipo://example.org/tea{tail}.{ID}.abc"), "host key at the end"),
+            (format!("meipo://example.org/tea{tail}.{ID}.{ID}"), "not that of the host"),
+            (format!("{}.", link("tea").with_host_key(HostKey::from_bytes([7; 32])).to_host_text()), "goes on behind"),
         ];
         for (text, expected) in cases {
             let error = text.parse::<Link>().unwrap_err().to_string();
@@ -251,8 +350,10 @@ mod tests {
     #[test]
     fn no_error_quotes_the_secret() {
         let secret = "notthesecretitself1";
-        let error = format!("meipo://example.org/tea#{ID}.{secret}").parse::<Link>().unwrap_err();
-        assert!(!format!("{error} {error:?}").contains(secret));
+        for parts in [format!("{ID}.{secret}"), format!("{ID}.{SECRET}.{ID}.{secret}")] {
+            let error = format!("meipo://example.org/tea#{parts}").parse::<Link>().unwrap_err();
+            assert!(!format!("{error} {error:?}").contains(secret));
+        }
     }
 
     #[test]
@@ -268,10 +369,13 @@ mod tests {
             room in "\\PC{1,16}",
             server: [u8; 32],
             secret: [u8; 16],
+            key: [u8; 32],
         ) {
             prop_assume!(check_room(&room).is_ok());
             let link = Link::new(host, port, &room, PeerId::from_bytes(server), RoomSecret::from_bytes(secret)).unwrap();
-            prop_assert_eq!(link.to_string().parse(), Ok(link));
+            prop_assert_eq!(link.to_string().parse(), Ok(link.clone()));
+            let hosted = link.with_host_key(HostKey::from_bytes(key));
+            prop_assert_eq!(hosted.to_host_text().parse(), Ok(hosted));
         }
 
         #[test]

@@ -21,7 +21,7 @@ pub const MAX_TRACKS: usize = 16;
 // ── Control messages ───────────────────────────────────────────────────────────────────────────────
 
 /// What both sides of a QUIC connection must speak; the number changes with the wire format.
-pub const ALPN: &[u8] = b"meipo/1";
+pub const ALPN: &[u8] = b"meipo/2";
 
 /// Longest control message in bytes. An introduction with every list full has about 1 KiB.
 pub const MAX_MESSAGE_LEN: usize = 16 * 1024;
@@ -37,6 +37,12 @@ pub const MAX_CANDIDATES: usize = 8;
 
 /// Most relays offered for one pair of peers.
 pub const MAX_RELAYS: usize = 4;
+
+/// People a host may put out of one room: with as many more, a lock is the better way, and rules stay below 4 KiB.
+pub const MAX_REMOVED: usize = 64;
+
+/// People who may be in a locked room: all that a host deals with, and the host.
+pub const MAX_ADMITTED: usize = MAX_ROOM_MEMBERS + 1;
 
 /// Bytes of control messages that may wait for a peer that does not read them: it is cut off then.
 pub const MAX_CONTROL_BACKLOG: usize = 256 * 1024;
@@ -418,6 +424,9 @@ pub const MAX_ROOM_MEMBERS: usize = 32;
 /// otherwise wait longer and longer between its packets.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(2000);
 
+/// How long somebody whom the host has put out may take to go by themselves: long enough to learn why.
+pub const PUT_OUT_TIME: Duration = Duration::from_secs(1);
+
 /// Waiting time before a lost peer that is still in the room is connected to again.
 pub const PEER_RETRY: Duration = Duration::from_millis(500);
 
@@ -461,6 +470,9 @@ pub const PEERS_PER_ROOM: usize = 32;
 
 /// Rooms at the same time: half as many as peers, since nobody talks alone.
 pub const ROOMS: usize = 500;
+
+/// Rooms that are empty but whose rules are kept, the newest: they take 4 MB at most.
+pub const KEPT_RULES: usize = 1000;
 
 /// Control messages a second from one peer, on average: a person who types, and the machine's own.
 pub const MESSAGES_PER_SECOND: u64 = 5;

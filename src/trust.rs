@@ -1,7 +1,11 @@
 //! Who belongs: everything that is derived from the secret of a room.
 //!
 //! In goes the room secret, which stands in the link and never reaches the rendezvous; out come the room's id, the
-//! tags of its members and the keys of their probes. None of them leads back to the secret or to one another.
+//! tags of its members and the keys of their probes. None of them leads back to the secret or to one another. Who may make
+//! rules for a room stands in [`host`] and [`rules`].
+
+pub mod host;
+pub mod rules;
 
 use std::fmt;
 
@@ -10,6 +14,7 @@ use hmac::{Hmac, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use self::host::HostId;
 use crate::params::{SAFETY_NUMBER_DIGITS, SAFETY_NUMBER_GROUP, SAFETY_NUMBER_ROUNDS};
 use crate::units::{ParseIdError, PeerId, RoomId, base32, decode_base32};
 
@@ -36,19 +41,19 @@ impl RoomSecret {
         base32().encode(&self.0)
     }
 
-    /// The room as the rendezvous knows it.
-    pub fn room_id(&self) -> RoomId {
-        RoomId::from_bytes(self.derive(None, ROOM_ID))
+    /// What the rendezvous is shown of the room that has this host, or none.
+    pub fn claim(&self, host: Option<HostId>) -> RoomClaim {
+        RoomClaim { key: self.derive(None, ROOM_KEY), host }
     }
 
-    /// What proves to every other member that `peer` was told the secret.
-    pub fn tag(&self, peer: &PeerId) -> MembershipTag {
-        MembershipTag(self.membership_mac(peer).finalize().into_bytes().into())
+    /// What proves to every other member of `room` that `peer` was told the secret.
+    pub fn tag(&self, room: &RoomId, peer: &PeerId) -> MembershipTag {
+        MembershipTag(self.membership_mac(room, peer).finalize().into_bytes().into())
     }
 
-    /// Whether `tag` was made for `peer` by somebody who holds the secret. Takes the same time for every wrong tag.
-    pub fn check(&self, peer: &PeerId, tag: &MembershipTag) -> bool {
-        self.membership_mac(peer).verify_slice(&tag.0).is_ok()
+    /// Whether `tag` was made for `peer` in `room` by somebody who holds the secret. Takes the same time for every wrong tag.
+    pub fn check(&self, room: &RoomId, peer: &PeerId, tag: &MembershipTag) -> bool {
+        self.membership_mac(room, peer).verify_slice(&tag.0).is_ok()
     }
 
     /// The key that authenticates the probes of one pair: the rendezvous knows `pair`, but not the room secret.
@@ -56,9 +61,9 @@ impl RoomSecret {
         ProbeKey(self.derive(Some(&pair.0), PROBE))
     }
 
-    fn membership_mac(&self, peer: &PeerId) -> Hmac<Sha256> {
+    fn membership_mac(&self, room: &RoomId, peer: &PeerId) -> Hmac<Sha256> {
         let mut mac = hmac_sha256(&self.derive(None, MEMBERSHIP));
-        mac.update(self.room_id().as_bytes());
+        mac.update(room.as_bytes());
         mac.update(peer.as_bytes());
         mac
     }
@@ -73,6 +78,40 @@ impl RoomSecret {
 impl fmt::Debug for RoomSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RoomSecret(…)")
+    }
+}
+
+/// Which room somebody wants to enter: its id follows from this, so that nobody can enter it with another host.
+#[derive(Clone, Copy, Deserialize, Eq, PartialEq, Serialize)]
+pub struct RoomClaim {
+    /// Derived from the room's secret; whoever has it can find the room, but is no member.
+    key: [u8; 32],
+    /// Who may make rules for the room, if anybody may.
+    host: Option<HostId>,
+}
+
+impl RoomClaim {
+    /// The claim with this derived key, as it came in a message.
+    pub const fn from_parts(key: [u8; 32], host: Option<HostId>) -> Self {
+        RoomClaim { key, host }
+    }
+
+    /// Who may make rules for the room, if anybody may.
+    pub const fn host(&self) -> Option<HostId> {
+        self.host
+    }
+
+    /// The room as the rendezvous knows it.
+    pub fn room_id(&self) -> RoomId {
+        let host = self.host.as_ref().map(HostId::as_bytes);
+        let digest = Sha256::new().chain_update(ROOM_ID).chain_update(self.key);
+        RoomId::from_bytes(digest.chain_update(host.map_or(&[][..], |host| host)).finalize().into())
+    }
+}
+
+impl fmt::Debug for RoomClaim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RoomClaim({:?}, host {:?})", self.room_id(), self.host)
     }
 }
 
@@ -169,7 +208,8 @@ pub(crate) fn hmac_sha256(key: &[u8]) -> Hmac<Sha256> {
 }
 
 // What each derived value is for: no two uses share one.
-const ROOM_ID: &[u8] = b"meipo 1 room id";
+const ROOM_KEY: &[u8] = b"meipo 2 room key";
+const ROOM_ID: &[u8] = b"meipo 2 room id";
 const MEMBERSHIP: &[u8] = b"meipo 1 membership";
 const PROBE: &[u8] = b"meipo 1 probe";
 const SAFETY_NUMBER: &[u8] = b"meipo 1 safety number";
@@ -184,44 +224,51 @@ mod tests {
 
     #[test]
     fn the_tag_of_a_member_is_accepted() {
-        assert!(SECRET.check(&ALICE, &SECRET.tag(&ALICE)));
+        assert!(SECRET.check(&room(), &ALICE, &SECRET.tag(&room(), &ALICE)));
     }
 
     #[test]
     fn a_tag_serves_nobody_else() {
-        assert!(!SECRET.check(&BOB, &SECRET.tag(&ALICE)));
+        assert!(!SECRET.check(&room(), &BOB, &SECRET.tag(&room(), &ALICE)));
     }
 
     #[test]
     fn a_tag_made_without_the_secret_is_refused() {
         let guess = RoomSecret::from_bytes([8; 16]);
-        assert!(!SECRET.check(&ALICE, &guess.tag(&ALICE)));
-        assert!(!SECRET.check(&ALICE, &MembershipTag::from_bytes([0; 32])));
+        assert!(!SECRET.check(&room(), &ALICE, &guess.tag(&room(), &ALICE)));
+        assert!(!SECRET.check(&room(), &ALICE, &MembershipTag::from_bytes([0; 32])));
     }
 
     #[test]
     fn a_tag_with_one_bit_changed_is_refused() {
         for bit in 0..256 {
-            let mut bytes = *SECRET.tag(&ALICE).as_bytes();
+            let mut bytes = *SECRET.tag(&room(), &ALICE).as_bytes();
             bytes[bit / 8] ^= 1 << (bit % 8);
-            assert!(!SECRET.check(&ALICE, &MembershipTag::from_bytes(bytes)), "bit {bit}");
+            assert!(!SECRET.check(&room(), &ALICE, &MembershipTag::from_bytes(bytes)), "bit {bit}");
         }
     }
 
     #[test]
     fn derived_values_never_change() {
         let hex = data_encoding::HEXLOWER;
+        assert_eq!(hex.encode(room().as_bytes()), "345c9d123137e0bd2fc7546b7dd18574cbd066c792470c1e9df5aa17d3409f0e");
+        let hosted = SECRET.claim(Some(HostId::from_bytes([5; 32]))).room_id();
+        assert_eq!(hex.encode(hosted.as_bytes()), "04f5b56571c8f993852d9426a2083734118a33d021b2e7d4dfd78a24960e8043");
         assert_eq!(
-            hex.encode(SECRET.room_id().as_bytes()),
-            "4b256deabe72d0b63ba2a304e1deed3fad963e7a804fc4b71283fa3a43c8cf4f"
-        );
-        assert_eq!(
-            hex.encode(SECRET.tag(&ALICE).as_bytes()),
-            "11560f91403bb88a77aa8f7bd6e73338dad2e372ac5c07f775b6a58bb221d611"
+            hex.encode(SECRET.tag(&room(), &ALICE).as_bytes()),
+            "1180ace5a18b63a896162c063ff458b769efb2c1a1aa1257274b0a7ccad384fb"
         );
         let key = SECRET.probe_key(&PairSecret::from_bytes([9; 32]));
         assert_eq!(hex.encode(key.as_bytes()), "6ca9d561b885278ae9e4be59808a84c9f700f661ecbcf018880ac0e6c2a9eaee");
         assert_eq!(safety_number(&ALICE, &BOB), "01323 65906 80434 74946 86508 56306");
+    }
+
+    #[test]
+    fn a_room_with_another_host_or_none_is_another_room_with_other_members() {
+        let [none, one, other] =
+            [None, Some([5; 32]), Some([6; 32])].map(|host| SECRET.claim(host.map(HostId::from_bytes)).room_id());
+        assert!(none != one && one != other && other != none);
+        assert!(!SECRET.check(&other, &ALICE, &SECRET.tag(&one, &ALICE)));
     }
 
     #[test]
@@ -249,6 +296,10 @@ mod tests {
     #[test]
     fn a_secret_survives_its_text() {
         assert_eq!(RoomSecret::from_base32(&SECRET.to_base32()), Ok(SECRET));
+    }
+
+    fn room() -> RoomId {
+        SECRET.claim(None).room_id()
     }
 
     #[test]

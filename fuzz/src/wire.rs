@@ -144,7 +144,7 @@ pub fn relay_runs(data: &[u8]) {
 pub fn link(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(link) = text.parse::<Link>() {
-        assert_eq!(link.to_string().parse::<Link>().as_ref(), Ok(&link));
+        assert_eq!(link.to_host_text().parse::<Link>().as_ref(), Ok(&link));
     }
 }
 

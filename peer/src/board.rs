@@ -132,7 +132,8 @@ impl Board {
                     row.stats.rtt_ms = path.rtt_ms.or(row.stats.rtt_ms);
                 }
             }
-            Report::Track(_)
+            Report::Rules(_)
+            | Report::Track(_)
             | Report::TrackEnded(_)
             | Report::Recording(_)
             | Report::Page(_)
@@ -181,7 +182,12 @@ mod tests {
         board.take(line(stats(5)));
         assert!(board.rows.is_empty());
         let name = "alice".to_owned();
-        board.take(line(Report::PeerJoined(PeerJoined { peer: ALICE, name: name.clone(), safety_number: "1".into() })));
+        board.take(line(Report::PeerJoined(PeerJoined {
+            peer: ALICE,
+            name: name.clone(),
+            safety_number: "1".into(),
+            host: false,
+        })));
         board.take(line(stats(30)));
         board.take(line(stats(75)));
         let row = &board.rows[&(None, ALICE)];

@@ -34,6 +34,8 @@ pub enum Report {
     PeerJoined(PeerJoined),
     /// A peer is gone.
     PeerLeft(PeerLeft),
+    /// The host has decided something, or we learn of what it decided before.
+    Rules(RulesReport),
     /// A peer announces a track, or changes it.
     Track(TrackReport),
     /// A track has ended.
@@ -76,6 +78,8 @@ pub struct Joined {
     pub name: String,
     /// What people call the room.
     pub room: String,
+    /// Whether we are a host of the room.
+    pub host: bool,
     /// Our address and port as the rendezvous sees them.
     pub observed: String,
 }
@@ -90,6 +94,8 @@ pub struct PeerJoined {
     pub name: String,
     /// Thirty digits that both of you see alike, unless somebody sits between you.
     pub safety_number: String,
+    /// Whether it is a host of the room.
+    pub host: bool,
 }
 
 /// A peer is gone.
@@ -100,8 +106,22 @@ pub struct PeerLeft {
     pub peer: PeerId,
     /// What it called itself.
     pub name: String,
-    /// `left` if it said so, `lost` if it fell silent.
+    /// `left` if it said so, `lost` if it fell silent, `removed` if the host has put it out.
     pub reason: &'static str,
+}
+
+/// What holds in the room because its host wants it so.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RulesReport {
+    /// Whether nobody but hosts may be heard.
+    pub muted: bool,
+    /// Whether nobody new is let in.
+    pub locked: bool,
+    /// Who was put out.
+    #[serde(serialize_with = "texts")]
+    pub removed: Vec<PeerId>,
+    /// Whether our own sound goes to nobody.
+    pub silenced: bool,
 }
 
 /// A peer announces a track, or changes it.
@@ -249,8 +269,10 @@ impl fmt::Display for Report {
         match self {
             Report::Joined(it) => write!(f, "you are {} in {}", it.name, it.room),
             Report::PeerJoined(it) => write!(f, "{} is here; safety number {}", it.name, it.safety_number),
+            Report::PeerLeft(it) if it.reason == "removed" => write!(f, "the host has removed {}", it.name),
             Report::PeerLeft(it) if it.reason == "lost" => write!(f, "{} fell silent", it.name),
             Report::PeerLeft(it) => write!(f, "{} has left", it.name),
+            Report::Rules(it) => it.fmt(f),
             Report::Track(it) => write!(f, "{} shows {}", it.name, it.shape.describe(&it.codec, it.source)),
             Report::TrackEnded(it) => write!(f, "track {} of {} has ended", it.track, it.name),
             Report::Path(it) => {
@@ -273,6 +295,18 @@ impl fmt::Display for Report {
             Report::Error(ErrorReport { message, name: Some(name), .. }) => write!(f, "{name}: {message}"),
             Report::Error(it) => f.write_str(&it.message),
         }
+    }
+}
+
+impl fmt::Display for RulesReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let speech = match (self.muted, self.silenced) {
+            (true, true) => "the host has muted everyone, you too",
+            (true, false) => "everyone but hosts is muted",
+            (false, _) => "everyone may speak",
+        };
+        let door = if self.locked { "the room is locked" } else { "the room is open" };
+        write!(f, "{speech}; {door}")
     }
 }
 
@@ -319,6 +353,10 @@ fn way(kind: &str) -> &str {
         "tunnelled" => "through the tunnel",
         other => other,
     }
+}
+
+fn texts<S: Serializer>(ids: &[PeerId], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(ids.iter().map(PeerId::to_string))
 }
 
 pub(crate) fn text<S: Serializer>(id: &PeerId, serializer: S) -> Result<S::Ok, S::Error> {
@@ -399,6 +437,16 @@ mod tests {
         let line = Line { report: Report::RendezvousBack, at: Some("bob".into()) };
         assert_eq!(serde_json::to_value(line).unwrap(), json!({ "event": "rendezvous-back", "at": "bob" }));
         assert_eq!(to_json(Report::RendezvousBack), json!({ "event": "rendezvous-back" }));
+    }
+
+    #[test]
+    fn rules_say_what_holds_and_who_was_put_out() {
+        let report = RulesReport { muted: true, locked: false, removed: vec![ALICE], silenced: true };
+        assert_eq!(report.to_string(), "the host has muted everyone, you too; the room is open");
+        let expected = json!({
+            "event": "rules", "muted": true, "locked": false, "removed": [ALICE.to_string()], "silenced": true,
+        });
+        assert_eq!(to_json(Report::Rules(report)), expected);
     }
 
     #[test]

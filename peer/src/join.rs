@@ -171,7 +171,7 @@ impl Desk<'_> {
         if let Some(page) = &page {
             page.outbox.tell(text_of(&match result {
                 Ok(()) => ToPage::Left,
-                Err(error) => ToPage::Failed { message: format!("{error:#}") },
+                Err(error) => ToPage::of_error(error),
             }));
             page.outbox.close();
         }
@@ -303,6 +303,7 @@ impl Desk<'_> {
             name: self.options.name().to_string(),
             room: self.link.room().to_owned(),
             invite: self.link.to_string(),
+            host: self.link.host_key().is_some(),
             video: VideoWishes {
                 width: video.width,
                 height: video.height,

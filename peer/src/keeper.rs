@@ -45,13 +45,15 @@ impl Keeper {
     /// Something happened in the room. `false` if it could not be recorded because the disk is too slow.
     pub fn handle(&self, event: &Event) -> bool {
         let job = match event {
-            Event::PeerJoined { peer, name } => Job::Peer(*peer, name.to_string()),
+            Event::PeerJoined { peer, name, .. } => Job::Peer(*peer, name.to_string()),
             Event::Track { peer, track, .. } => Job::Track(*peer, track.clone()),
             Event::Frame { peer, frame } => Job::Frame(*peer, frame.clone()),
             Event::TrackEnded { peer, track } => Job::TrackEnded(*peer, *track),
             Event::PeerLeft { peer, .. } => Job::PeerLeft(*peer),
             Event::Joined { .. }
             | Event::RendezvousLost { .. }
+            | Event::Rules(_)
+            | Event::Excluded(_)
             | Event::FramesLost { .. }
             | Event::KeyFrameWanted { .. }
             | Event::Bitrate(_)

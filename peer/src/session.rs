@@ -11,6 +11,7 @@ use meipo::media::playout::Playout;
 use meipo::net::{Endpoint, EndpointConfig, Events};
 use meipo::node::Event;
 use meipo::path::PathKind;
+use meipo::trust::rules::{Exclusion, Rules};
 use meipo::trust::safety_number;
 use meipo::units::PeerId;
 use meipo::wire::control::LeftReason;
@@ -18,8 +19,8 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_unti
 
 use crate::args::Options;
 use crate::events::{
-    ErrorReport, Joined, PathReport, PeerJoined, PeerLeft, RendezvousLost, Report, Stats, TrackEnded, TrackReport,
-    tenths,
+    ErrorReport, Joined, PathReport, PeerJoined, PeerLeft, RendezvousLost, Report, RulesReport, Stats, TrackEnded,
+    TrackReport, tenths,
 };
 use crate::identity::Claim;
 use crate::output::Reporter;
@@ -46,6 +47,8 @@ pub struct Session {
     claim: Claim,
     name: String,
     room: String,
+    /// Whether our link is the host's.
+    is_host: bool,
     /// Where the rendezvous is.
     rendezvous: String,
     /// Why the last attempt to get in failed, if it said so.
@@ -83,6 +86,9 @@ pub enum Moment {
 /// Why a stay was no success.
 #[derive(Debug, thiserror::Error)]
 pub enum StayError {
+    /// The host does not want us.
+    #[error("{}", .0.as_str())]
+    Excluded(Exclusion),
     /// The rendezvous does not want us.
     #[error("the rendezvous has refused us: {0}")]
     Refused(String),
@@ -110,6 +116,7 @@ impl Session {
     ) -> anyhow::Result<Self> {
         let name = options.name();
         let room = stay.link.room().to_owned();
+        let is_host = stay.link.host_key().is_some();
         let rendezvous = format!("{}:{}", stay.link.host(), stay.link.port());
         let mut config = EndpointConfig::new(stay.link, claim.identity.clone(), name.clone());
         config.policy = options.policy()?;
@@ -131,6 +138,7 @@ impl Session {
             claim,
             name: name.to_string(),
             room,
+            is_host,
             rendezvous,
             failure: None,
             names: BTreeMap::new(),
@@ -237,11 +245,13 @@ impl Session {
         let report = match event {
             Event::Joined { observed } => self.handle_joined(*observed),
             Event::RendezvousLost { reason, is_final } => return self.handle_lost(reason, *is_final),
-            Event::PeerJoined { peer, name } => {
+            Event::Rules(rules) => self.rules_report(rules),
+            Event::Excluded(why) => return Err(StayError::Excluded(*why)),
+            Event::PeerJoined { peer, name, is_host } => {
                 self.names.insert(*peer, name.to_string());
                 self.connected.insert(*peer);
                 let safety_number = safety_number(&self.endpoint.id(), peer);
-                Report::PeerJoined(PeerJoined { peer: *peer, name: name.to_string(), safety_number })
+                Report::PeerJoined(PeerJoined { peer: *peer, name: name.to_string(), safety_number, host: *is_host })
             }
             Event::PeerLeft { peer, reason } => {
                 self.connected.remove(peer);
@@ -249,6 +259,7 @@ impl Session {
                 let reason = match reason {
                     LeftReason::Left => "left",
                     LeftReason::Lost => "lost",
+                    LeftReason::Removed => "removed",
                 };
                 Report::PeerLeft(PeerLeft { peer: *peer, name: self.name_of(*peer), reason })
             }
@@ -281,6 +292,7 @@ impl Session {
                 id: self.endpoint.id(),
                 name: self.name.clone(),
                 room: self.room.clone(),
+                host: self.is_host,
                 observed: observed.to_string(),
             }),
             Standing::Lost => Report::RendezvousBack,
@@ -302,6 +314,15 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    fn rules_report(&self, rules: &Rules) -> Report {
+        Report::Rules(RulesReport {
+            muted: rules.is_muted,
+            locked: rules.is_locked(),
+            removed: rules.removed.clone(),
+            silenced: rules.is_muted && !self.is_host,
+        })
     }
 
     fn path_report(&self, peer: PeerId, kind: PathKind, remote: Option<SocketAddr>, rtt: Option<Duration>) -> Report {

@@ -244,7 +244,7 @@ mod tests {
     fn screen(width: u16, height: u16) -> String {
         let mut board = Board::new("tea at example.org".into());
         let peer = PeerId::from_bytes([1; 32]);
-        let joined = PeerJoined { peer, name: "alice".into(), safety_number: "1".into() };
+        let joined = PeerJoined { peer, name: "alice".into(), safety_number: "1".into(), host: false };
         board.take(Told { report: Report::PeerJoined(joined), at: None });
         let stats = Stats { peer: Some(peer), name: "alice".into(), path: Some("direct"), ..Stats::default() };
         board.take(Told { report: Report::Stats(stats), at: None });

@@ -50,6 +50,8 @@ impl Viewer {
             Event::PeerLeft { peer, .. } => Job::PeerLeft(*peer),
             Event::Joined { .. }
             | Event::RendezvousLost { .. }
+            | Event::Rules(_)
+            | Event::Excluded(_)
             | Event::PeerJoined { .. }
             | Event::KeyFrameWanted { .. }
             | Event::Bitrate(_)

@@ -34,6 +34,9 @@ pub enum Command {
         /// What people call the room
         #[arg(default_value = "lobby")]
         room: String,
+        /// Make a room with a host, who can mute everyone, lock the room and remove people: prints a second link, for the host
+        #[arg(long)]
+        host: bool,
     },
     /// Print the configuration that would be used, as TOML; fails if it would not work
     CheckConfig,
@@ -158,7 +161,7 @@ mod tests {
     fn options_may_stand_before_or_behind_the_command() {
         for line in [["--data-dir", "/d", "invite", "tea"], ["invite", "tea", "--data-dir", "/d"]] {
             let args = parse(&line);
-            assert_eq!(args.command, Some(Command::Invite { room: "tea".to_owned() }));
+            assert_eq!(args.command, Some(Command::Invite { room: "tea".to_owned(), host: false }));
             assert_eq!(args.options.data_dir, Some("/d".into()));
         }
     }

@@ -31,7 +31,7 @@ fn run(args: Args) -> anyhow::Result<()> {
             let key = key_file::load_or_create(&key_file)?;
             Runtime::new()?.block_on(relay::run(config, key))
         }
-        Some(Command::Invite { room }) => invite(&config, &room, args.options.json),
+        Some(Command::Invite { room, host }) => invite(&config, &room, host, args.options.json),
         Some(Command::CheckConfig) => {
             print!("{}", config.to_toml()?);
             Ok(())
@@ -39,13 +39,13 @@ fn run(args: Args) -> anyhow::Result<()> {
     }
 }
 
-/// The link alone goes to stdout, so that it can be piped.
-fn invite(config: &Config, room: &str, is_json: bool) -> anyhow::Result<()> {
-    let invitation = Invitation::new(config, room)?;
+/// The link alone goes to stdout, so that it can be piped; where there are two, each with a word for whom it is.
+fn invite(config: &Config, room: &str, has_host: bool, is_json: bool) -> anyhow::Result<()> {
+    let invitation = Invitation::new(config, room, has_host)?;
     if is_json {
         println!("{}", invitation.to_json());
     } else {
-        println!("{}", invitation.link);
+        println!("{}", invitation.links());
     }
     eprintln!("{}", invitation.hints());
     Ok(())

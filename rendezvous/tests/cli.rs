@@ -18,6 +18,16 @@ fn an_invitation_prints_the_link_alone() {
 }
 
 #[test]
+fn an_invitation_with_a_host_is_two_links_each_with_a_word_for_whom_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &["invite", "tea", "--host", "--public-addr", "rv.example"], &[]);
+    let shown = text(&output.stdout);
+    let labels: Vec<&str> = shown.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(labels, ["host", "guests"]);
+    assert!(text(&output.stderr).contains("keep the host's to yourself"));
+}
+
+#[test]
 fn an_invitation_for_programs_is_json() {
     let folder = tempfile::tempdir().unwrap();
     let output = run(folder.path(), &["invite", "--json"], &[("MEIPO_PUBLIC_ADDR", "rv.example")]);

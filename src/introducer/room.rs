@@ -10,18 +10,26 @@ use crate::bucket::Bucket;
 use crate::params::MAX_CANDIDATES;
 use crate::path::synthetic::is_synthetic;
 use crate::trust::PairSecret;
+use crate::trust::rules::RuleBook;
 use crate::units::{PeerId, RoomId, SessionId, Time};
 use crate::wire::control::{
-    Candidate, CandidateKind, Close, FromRendezvous, Hello, Introduction, Member, Reachability, RelayAddress,
-    RelayOffer, Role,
+    Candidate, CandidateKind, Close, FromRendezvous, Hello, Introduction, LeftReason, Member, Reachability,
+    RelayAddress, RelayOffer, Role,
 };
 use crate::wire::relay::{RelayKey, Side};
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Room {
     pub(super) members: BTreeMap<PeerId, Seat>,
     /// Relay sessions of each pair, the one who was there first first.
     pub(super) sessions: BTreeMap<(PeerId, PeerId), Vec<SessionId>>,
+    pub(super) book: RuleBook,
+}
+
+impl Room {
+    pub(super) fn new(book: RuleBook) -> Self {
+        Room { members: BTreeMap::new(), sessions: BTreeMap::new(), book }
+    }
 }
 
 #[derive(Debug)]
@@ -44,32 +52,42 @@ impl Introducer {
         if !bucket.take(60, now) {
             return self.refuse(id, format!("more than {rate} joins a minute from {ip}; try again in a minute"));
         }
-        if !self.rooms.contains_key(&hello.room) && self.rooms.len() >= self.limits.rooms {
+        let room_id = hello.room.room_id();
+        if let Some(why) = self.excludes(&hello.room, &peer, hello.host.as_ref()) {
+            return self.put_out(id, &room_id, why, now);
+        }
+        if !self.rooms.contains_key(&room_id) && self.rooms.len() >= self.limits.rooms {
             return self.refuse(id, format!("the rendezvous has {} rooms and takes no more", self.rooms.len()));
         }
-        let room = self.rooms.entry(hello.room).or_default();
+        let most = self.limits.peers_per_room;
+        let room = self.open(&hello.room);
         let others = room.members.keys().filter(|member| **member != peer).count();
-        if others >= self.limits.peers_per_room {
+        if others >= most {
             return self.refuse(id, format!("the room is full: it has {others} members"));
         }
         if let Some(seat) = room.members.get(&peer) {
             let former = seat.connection;
-            self.vacate(hello.room, peer);
+            self.vacate(room_id, peer);
             self.close(former, Close::Replaced, "this peer has joined again".to_owned());
         }
         self.seat(id, peer, hello);
     }
 
     pub(super) fn seat(&mut self, id: ConnectionId, peer: PeerId, hello: Hello) {
-        let Hello { room: room_id, tag, name, instance, receives, reachability } = hello;
+        let Hello { room: claim, tag, name, instance, receives, host, reachability } = hello;
+        let room_id = claim.room_id();
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.room = Some(room_id);
         let observed = connection.address;
         self.tell(id, &FromRendezvous::Welcome { observed, stun_alternate: self.stun_alternate });
-        let member = Member { id: peer, name, tag, instance, receives };
-        let room = self.rooms.entry(room_id).or_default();
+        let room = self.open(&claim);
+        let host = host.filter(|pass| room.book.is_host(&peer, Some(pass)));
+        let member = Member { id: peer, name, tag, instance, receives, host };
         let others: Vec<PeerId> = room.members.keys().copied().collect();
         room.members.insert(peer, Seat { connection: id, member, reachability });
+        if let Some(rules) = room.book.held().cloned() {
+            self.tell(id, &FromRendezvous::Rules(rules));
+        }
         for other in others {
             self.introduce(room_id, other, peer);
         }
@@ -187,8 +205,17 @@ impl Introducer {
             stays
         });
         if room.members.is_empty() {
-            self.rooms.remove(&room_id);
+            self.close_room(&room_id);
         }
+    }
+
+    /// A member is gone: the others are told.
+    pub(super) fn unseat(&mut self, room_id: RoomId, peer: PeerId, reason: LeftReason) {
+        let left = FromRendezvous::Left { peer, reason };
+        for to in self.others(room_id, peer) {
+            self.tell(to, &left);
+        }
+        self.vacate(room_id, peer);
     }
 }
 

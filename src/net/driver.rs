@@ -20,7 +20,7 @@ use super::peer_machine::{Outgoing, PeerMachine, Place, Request};
 use super::socket::{ReceiveBuffer, Socket};
 use super::tunnel::Tunnel;
 use crate::media::{Frame, Track};
-use crate::node::{Event, PeerStats, PublishError};
+use crate::node::{Event, Order, PeerStats, PublishError};
 use crate::params::{LEAVE_TIMEOUT, MAX_UNTAKEN};
 use crate::path::SocketIndex;
 use crate::units::{PeerId, Time, TrackId, TransferId};
@@ -38,6 +38,7 @@ pub(super) enum Command {
     SendBulk(PeerId, TransferId, u64, Bytes),
     AcceptBulk(PeerId, TransferId, u64),
     CancelBulk(PeerId, TransferId),
+    Order(Order),
     Stats(oneshot::Sender<BTreeMap<PeerId, PeerStats>>),
     MissingPeers(oneshot::Sender<usize>),
     NetworkChanged,
@@ -256,6 +257,10 @@ impl Driver {
             Command::AcceptBulk(peer, transfer, until) => {
                 let accepted = node.accept_bulk(peer, transfer, until);
                 self.complain(accepted);
+            }
+            Command::Order(order) => {
+                let followed = node.order(order, now);
+                self.complain(followed);
             }
             Command::CancelBulk(peer, transfer) => node.cancel_bulk(peer, transfer),
             Command::End(track) => node.end_track(track),

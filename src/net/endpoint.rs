@@ -40,7 +40,7 @@ use super::socket::Socket;
 use crate::link::Link;
 use crate::media::playout::Playout;
 use crate::media::{Frame, Track};
-use crate::node::{Event, NodeConfig, PeerStats, PublishError};
+use crate::node::{Event, NodeConfig, Order, PeerStats, PublishError};
 use crate::params::{PLAYOUT_LEAST, PLAYOUT_MOST};
 use crate::path::Policy;
 use crate::units::{PeerId, TrackId, TransferId};
@@ -246,6 +246,12 @@ impl Endpoint {
         let _ = self.commands.send(Command::AcceptBulk(peer, transfer, until));
     }
 
+    /// The host of the room decides something; [`Event::Rules`] tells that it holds, here and at the others. From anybody
+    /// else, or where it cannot be, it becomes an [`Event::Trouble`] here.
+    pub fn order(&self, order: Order) {
+        let _ = self.commands.send(Command::Order(order));
+    }
+
     /// What has passed between us and each peer.
     pub async fn stats(&self) -> BTreeMap<PeerId, PeerStats> {
         let (answer, answered) = oneshot::channel();
@@ -333,6 +339,8 @@ async fn node_config(config: &EndpointConfig, seed: u64) -> Result<NodeConfig, J
     Ok(NodeConfig {
         id: config.identity.id(),
         secret: config.link.secret().clone(),
+        host: config.link.host_id(),
+        host_key: config.link.host_key().cloned(),
         name: config.name.clone(),
         instance: seed,
         policy: config.policy,

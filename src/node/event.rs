@@ -10,6 +10,8 @@ use crate::media::{Frame, Track};
 use crate::params::{PLAYOUT_LEAST, PLAYOUT_MOST};
 use crate::path::{PathKind, Policy, Route};
 use crate::trust::RoomSecret;
+use crate::trust::host::{HostId, HostKey};
+use crate::trust::rules::{Exclusion, Rules};
 use crate::units::{Bitrate, PeerId, TrackId, TransferId};
 use crate::wire::control::{Close, LeftReason};
 use crate::wire::name::Name;
@@ -21,6 +23,10 @@ pub struct NodeConfig {
     pub id: PeerId,
     /// The room's secret.
     pub secret: RoomSecret,
+    /// The room's host, if it has one.
+    pub host: Option<HostId>,
+    /// What makes us the host, if we are.
+    pub host_key: Option<HostKey>,
     /// What the others read.
     pub name: Name,
     /// Differs each time the program starts.
@@ -47,6 +53,8 @@ impl NodeConfig {
         NodeConfig {
             id,
             secret,
+            host: None,
+            host_key: None,
             name,
             instance: seed,
             policy: Policy::Any,
@@ -109,6 +117,8 @@ pub enum Event {
         peer: PeerId,
         /// What it calls itself.
         name: Name,
+        /// Whether it holds the key of the room's host.
+        is_host: bool,
     },
     /// A peer is gone.
     PeerLeft {
@@ -117,6 +127,10 @@ pub enum Event {
         /// Whether it said so.
         reason: LeftReason,
     },
+    /// The host of the room has decided something, or we learn of what it decided before.
+    Rules(Rules),
+    /// The host does not let us be in the room: we have left it.
+    Excluded(Exclusion),
     /// A peer announces a track, or changes it.
     Track {
         /// Whose.

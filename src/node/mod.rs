@@ -13,6 +13,7 @@ mod publish;
 mod relays;
 mod rendezvous;
 mod roster;
+mod rules;
 mod sender;
 mod stats;
 mod talk;
@@ -20,6 +21,7 @@ mod watch;
 
 pub use bulk::BulkError;
 pub use event::{Action, Event, NodeConfig, Party, PeerStats, Transmit};
+pub use rules::{Order, OrderError};
 pub use talk::PublishError;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -39,6 +41,7 @@ use crate::params::CONNECT_TIMEOUT;
 use crate::path::discovery::Discovery;
 use crate::path::reflexive::Reflexives;
 use crate::path::{Policy, Route};
+use crate::trust::rules::RuleBook;
 use crate::units::{Bitrate, PeerId, Time, TrackId};
 use crate::wire::control::{Candidate, Close, RelayAddress, Role};
 use crate::wire::stun::{self, Class};
@@ -60,6 +63,8 @@ pub struct Node {
     sources: BTreeMap<Route, PeerId>,
     publications: BTreeMap<TrackId, Publication>,
     bindings: Bindings,
+    /// What the room's host has decided.
+    book: RuleBook,
     /// The rate for pictures that the person was told last.
     told_bitrate: Bitrate,
     transmits: VecDeque<Transmit>,
@@ -73,6 +78,7 @@ impl Node {
     pub fn new(config: NodeConfig, rendezvous: SocketAddr) -> Self {
         let rng = ChaCha8Rng::seed_from_u64(config.seed);
         let goes_direct = config.policy != Policy::RelayOnly;
+        let book = RuleBook::new(config.secret.claim(config.host).room_id(), config.host);
         let reflexives = Reflexives::new(if goes_direct { &config.stun_servers } else { &[] }, config.seed);
         Node {
             config,
@@ -87,6 +93,7 @@ impl Node {
             sources: BTreeMap::new(),
             publications: BTreeMap::new(),
             bindings: Bindings::default(),
+            book,
             told_bitrate: Bitrate::default(),
             transmits: VecDeque::new(),
             actions: VecDeque::new(),
@@ -183,12 +190,12 @@ impl Node {
 
     /// Whether the handshake of a QUIC connection from this peer may begin: it is a member, and the one who opens.
     pub fn accepts(&self, peer: &PeerId) -> bool {
-        self.peers.get(peer).is_some_and(|peer| peer.role == Role::Accepts)
+        self.peers.get(peer).is_some_and(|peer| peer.role == Role::Accepts && !peer.is_put_out())
     }
 
     /// Whether a connection to or from this peer, whose identity is proven now, is of use.
     pub fn expects(&self, peer: &PeerId) -> bool {
-        self.peers.contains_key(peer)
+        self.peers.get(peer).is_some_and(|peer| !peer.is_put_out())
     }
 
     /// Something of the peer's QUIC connection came by `route`.
@@ -299,11 +306,13 @@ impl Node {
             let link = match peer.link {
                 Link::Down { retry } => self.may_open(peer).then_some(retry),
                 Link::Opening { since } => Some(since + CONNECT_TIMEOUT),
+                Link::PutOut { until } => Some(until),
                 Link::Up => None,
             };
             let flow = (peer.link == Link::Up).then(|| [peer.sender.poll_timeout(), peer.watch.feedback_due()]);
             let flow = flow.into_iter().flatten().flatten();
-            [link, peer.agent.poll_timeout(), peer.watch.poll_timeout()].into_iter().flatten().chain(flow).min()
+            let frames = peer.watch.poll_timeout().filter(|_| !peer.is_put_out());
+            [link, peer.agent.poll_timeout(), frames].into_iter().flatten().chain(flow).min()
         };
         let peers = self.peers.values().filter_map(of_peer).min();
         let discovery = self.discovery.as_ref().and_then(Discovery::poll_timeout);
@@ -338,7 +347,8 @@ impl Node {
                 self.actions.push_back(Action::Disconnect(Party::Peer(id), Close::Timeout));
                 self.set_down(id, now);
             }
-            Link::Down { .. } | Link::Opening { .. } | Link::Up => {}
+            Link::PutOut { until } if until <= now => self.drop_excluded(id),
+            Link::Down { .. } | Link::Opening { .. } | Link::PutOut { .. } | Link::Up => {}
         }
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.agent.handle_timeout(now);

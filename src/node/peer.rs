@@ -26,6 +26,8 @@ pub(super) struct Peer {
     pub(super) selections: BTreeMap<TrackId, Selection>,
     pub(super) meter: Meter,
     pub(super) watch: Watch,
+    /// Whether it holds the key of the room's host.
+    pub(super) is_host: bool,
     /// Whether the room's roster still has it.
     pub(super) is_in_room: bool,
     /// Tracks of ours it said it does not want, or wants though it takes none unasked.
@@ -49,6 +51,8 @@ pub(super) enum Link {
     Opening { since: Time },
     /// The other side has proven who it is.
     Up,
+    /// The host does not let it be in the room: it may learn so until then, and nothing else.
+    PutOut { until: Time },
 }
 
 impl Peer {
@@ -70,6 +74,7 @@ impl Peer {
             selections: BTreeMap::new(),
             meter: Meter::default(),
             watch: Watch::new(playout),
+            is_host: false,
             is_in_room: true,
             unlike_default: BTreeSet::new(),
             is_same_clock: false,
@@ -79,6 +84,11 @@ impl Peer {
             was_announced: false,
             has_spoken: false,
         }
+    }
+
+    /// Whether it does not belong to the room any more.
+    pub(super) fn is_put_out(&self) -> bool {
+        matches!(self.link, Link::PutOut { .. })
     }
 
     /// Whether it gets the frames of a track of ours.

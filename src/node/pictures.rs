@@ -32,11 +32,16 @@ impl Node {
     /// # Errors
     /// When the frame is too large or its track was not announced.
     pub fn send_frame(&mut self, frame: &Frame, now: Time) -> Result<(), PublishError> {
+        let is_silenced = self.is_silenced();
         let mut sizes = self.publications.values_mut().filter_map(|publication| {
             let size = publication.size(frame.track)?;
             Some((publication, size))
         });
         let (publication, size) = sizes.next().ok_or(PublishError::NoTrack(frame.track))?;
+        if is_silenced && publication.class() == Class::Sound {
+            publication.skip();
+            return Ok(());
+        }
         let packets = match size {
             Size::Large => publication.publish(frame, now)?,
             Size::Small => publication.publish_smaller(frame, now)?,

@@ -17,6 +17,8 @@ pub(super) struct Publication {
     layers: LayerMeter,
     keys: KeyFrames,
     smaller: Option<Smaller>,
+    /// Frames that went to nobody, while the host of the room wanted no sound: the others are numbered without them.
+    skipped: u32,
     /// The number after the last frame.
     pub(super) end: FrameNumber,
 }
@@ -59,19 +61,26 @@ impl Publication {
             layers: LayerMeter::default(),
             keys: KeyFrames::default(),
             smaller: None,
+            skipped: 0,
             end: FrameNumber::default(),
         }
     }
 
     /// Cuts a frame and keeps it for late joiners.
     pub(super) fn publish(&mut self, frame: &Frame, now: Time) -> Result<Packets, FrameTooLarge> {
-        let packets: Packets = packetize(frame)?.into();
-        self.end = FrameNumber(frame.number.0.saturating_add(1));
+        let number = FrameNumber(frame.number.0.saturating_sub(self.skipped));
+        let packets: Packets = packetize(&Frame { number, ..frame.clone() })?.into();
+        self.end = FrameNumber(number.0.saturating_add(1));
         if self.class() == Class::Picture {
             self.layers.handle_frame(frame.data.len(), frame.temporal_layer, now);
             self.cache(&packets, frame, now);
         }
         Ok(packets)
+    }
+
+    /// A frame goes to nobody.
+    pub(super) fn skip(&mut self) {
+        self.skipped = self.skipped.saturating_add(1);
     }
 
     /// What somebody who joins now needs to see something at once.

@@ -19,12 +19,14 @@ impl Node {
     /// The control connection is up: we ask to be let in.
     pub fn handle_rendezvous_connected(&mut self, now: Time) {
         self.rendezvous.handle_connected(now);
+        let room = self.book.room();
         let hello = Hello {
-            room: self.config.secret.room_id(),
-            tag: self.config.secret.tag(&self.config.id),
+            room: self.config.secret.claim(self.config.host),
+            tag: self.config.secret.tag(&room, &self.config.id),
             name: self.config.name.clone(),
             instance: self.config.instance,
             receives: self.config.receives,
+            host: self.config.host_key.as_ref().map(|key| key.pass(&room, &self.config.id)),
             reachability: self.reachability(),
         };
         self.actions.push_back(talk::tell_rendezvous(&ToRendezvous::Hello(hello)));
@@ -41,7 +43,7 @@ impl Node {
         self.rendezvous.handle_closed(now);
         let is_final = match code {
             Some(Close::Limit) => self.rendezvous.observed.is_none(),
-            Some(Close::Protocol | Close::NotAMember | Close::Replaced) => true,
+            Some(Close::Protocol | Close::NotAMember | Close::Replaced | Close::Removed | Close::Locked) => true,
             Some(Close::Leaving | Close::Timeout | Close::Shutdown) | None => false,
         };
         if is_final {
@@ -66,6 +68,7 @@ impl Node {
             FromRendezvous::Introduction(introduction) => self.handle_introduction(*introduction, now),
             FromRendezvous::Candidates { peer, reachability } => self.handle_candidates(peer, reachability, now),
             FromRendezvous::Left { peer, reason } => self.handle_left(peer, reason, now),
+            FromRendezvous::Rules(rules) => self.handle_rules(rules, Some(Party::Rendezvous), now),
             FromRendezvous::Draining => {
                 let reason = "the rendezvous goes down for a moment".to_owned();
                 self.events.push_back(Event::RendezvousLost { reason, is_final: false });
@@ -94,6 +97,7 @@ impl Node {
             self.discover(now);
         }
         self.events.push_back(Event::Joined { observed });
+        self.remind_rendezvous();
     }
 
     /// Learns anew how our NAT maps and where the rendezvous sees us.
@@ -121,10 +125,13 @@ impl Node {
     fn handle_introduction(&mut self, introduction: Introduction, now: Time) {
         let member = &introduction.peer;
         let id = member.id;
-        if id == self.config.id || !self.config.secret.check(&id, &member.tag) {
+        if id == self.config.id || !self.config.secret.check(&self.book.room(), &id, &member.tag) {
             let message = format!("{} does not hold the room's secret and is ignored", member.name);
             self.events.push_back(Event::Trouble { peer: Some(id), message });
             return;
+        }
+        if self.book.excludes(&id, self.book.is_host(&id, member.host.as_ref())).is_some() {
+            return tracing::debug!(peer = ?id, "the host does not let it be in the room");
         }
         if self.peers.get(&id).is_some_and(|peer| peer.member.instance != member.instance) {
             self.actions.push_back(Action::Disconnect(Party::Peer(id), Close::Replaced));
@@ -157,6 +164,7 @@ impl Node {
         if peer.link != Link::Up {
             peer.link = Link::Down { retry: now };
         }
+        peer.is_host = self.book.is_host(&id, member.host.as_ref());
         peer.member = member;
         peer.is_in_room = true;
         peer.agent.keep_relays(|route| {
@@ -193,8 +201,9 @@ impl Node {
     fn handle_left(&mut self, id: PeerId, reason: LeftReason, _now: Time) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.is_in_room = false;
-        let goes_on = reason == LeftReason::Lost && peer.link == Link::Up;
-        if !goes_on {
+        // Whether somebody is removed is not the rendezvous' to say.
+        let goes_on = reason != LeftReason::Left && peer.link == Link::Up;
+        if !goes_on && !peer.is_put_out() {
             self.actions.push_back(Action::Disconnect(Party::Peer(id), Close::Leaving));
             self.handle_gone(id, reason);
         }

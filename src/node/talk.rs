@@ -8,7 +8,7 @@ use super::publish::Publication;
 use super::watch::Watched;
 use super::{Node, Time};
 use crate::media::packetize::FrameTooLarge;
-use crate::media::{Track, TrackError};
+use crate::media::{Frame, Track, TrackError};
 use crate::params::PEER_RETRY;
 use crate::rate::layers::Size;
 use crate::units::{PeerId, TrackId};
@@ -47,6 +47,8 @@ impl Node {
         peer.link = Link::Up;
         peer.reset_flow(playout, now);
         self.actions.push_back(tell_peer(id, &ToPeer::Hello { clock }));
+        self.tell_rules(id);
+        let Some(peer) = self.peers.get_mut(&id) else { return };
         for publication in self.publications.values() {
             self.actions.push_back(tell_peer(id, &ToPeer::Track(publication.track.clone())));
             peer.send_backlog(publication, now);
@@ -61,7 +63,11 @@ impl Node {
             return;
         }
         if !std::mem::replace(&mut peer.was_announced, true) {
-            self.events.push_back(Event::PeerJoined { peer: id, name: peer.member.name.clone() });
+            self.events.push_back(Event::PeerJoined {
+                peer: id,
+                name: peer.member.name.clone(),
+                is_host: peer.is_host,
+            });
         }
         self.announce_path(id);
     }
@@ -96,7 +102,7 @@ impl Node {
             self.events.push_back(Event::Trouble { peer: Some(id), message });
             return Ok(());
         }
-        let Some(peer) = self.peers.get_mut(&id) else {
+        let Some(peer) = self.peers.get_mut(&id).filter(|peer| !peer.is_put_out()) else {
             return Ok(());
         };
         match message {
@@ -109,6 +115,7 @@ impl Node {
             }
             ToPeer::TrackEnded { track, end } => peer.watch.handle_track_ended(track, end, now),
             ToPeer::KeyFrameRequest { track } => self.handle_key_frame_request(&id, track, now),
+            ToPeer::Rules(rules) => self.handle_rules(rules, Some(Party::Peer(id)), now),
             ToPeer::Said { bytes } => self.events.push_back(Event::Said { peer: id, bytes }),
             ToPeer::Want { track, wanted } => {
                 let is_new = wanted && !peer.wants(track);
@@ -124,7 +131,7 @@ impl Node {
 
     /// A media datagram of the peer's.
     pub fn handle_peer_datagram(&mut self, id: PeerId, datagram: &Bytes, now: Time) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let Some(peer) = self.peers.get_mut(&id).filter(|peer| !peer.is_put_out()) else { return };
         match datagram.first() {
             Some(&KIND_FEEDBACK) => self.handle_feedback(id, datagram, now),
             _ => {
@@ -136,9 +143,15 @@ impl Node {
 
     /// Tells the person what has come from a peer and is due.
     pub(super) fn drain_watch(&mut self, id: PeerId, now: Time) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let Some(peer) = self.peers.get_mut(&id).filter(|peer| !peer.is_put_out()) else { return };
+        let is_silenced = self.book.is_muted() && !peer.is_host;
         for watched in peer.watch.drain(now) {
             let event = match watched {
+                Watched::Frame(Frame { track, .. }) | Watched::Lost(track, _)
+                    if is_silenced && peer.watch.is_sound(track) =>
+                {
+                    continue;
+                }
                 Watched::Frame(frame) => Event::Frame { peer: id, frame },
                 Watched::Lost(track, count) => Event::FramesLost { peer: id, track, count },
                 Watched::Ended(track) => {

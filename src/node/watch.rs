@@ -259,6 +259,11 @@ impl Watch {
         known.filter_map(|receiver| receiver.jitter.poll_timeout(self.clocks.get(&receiver.epoch())?)).min()
     }
 
+    /// Whether a track was announced as sound.
+    pub(super) fn is_sound(&self, track: TrackId) -> bool {
+        self.tracks.get(&track).is_some_and(|receiver| receiver.sense() == Sense::Sound)
+    }
+
     /// Freezes of all its pictures: how many, and how long in all.
     pub(super) fn freezes(&self) -> (u64, Duration) {
         let meters = self.tracks.values().map(|receiver| &receiver.freezes);

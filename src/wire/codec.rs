@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::params::MAX_MESSAGE_LEN;
 
 /// The protocol version that this library speaks.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// What every control stream begins with: this, then the version as two bytes, big-endian.
 const PREFACE: &[u8; 6] = b"meipo ";
@@ -168,7 +168,7 @@ mod tests {
         let mut reader = reader(&[b"meipo \x00\x09"]);
         assert_eq!(
             reader.next_body().unwrap_err().to_string(),
-            "the other side speaks protocol version 9, this one speaks 1"
+            "the other side speaks protocol version 9, this one speaks 2"
         );
     }
 

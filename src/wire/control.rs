@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::name::Name;
 use super::track::{Track, TrackError};
 use crate::params::{MAX_CANDIDATES, MAX_RELAYS, MAX_SAID_LEN};
-use crate::trust::{MembershipTag, PairSecret};
-use crate::units::{FrameNumber, PeerId, RoomId, SessionId, TrackId};
+use crate::trust::host::HostPass;
+use crate::trust::rules::{Exclusion, RulesError, SignedRules};
+use crate::trust::{MembershipTag, PairSecret, RoomClaim};
+use crate::units::{FrameNumber, PeerId, SessionId, TrackId};
 use crate::wire::relay::RelayToken;
 
 /// From a peer to the rendezvous.
@@ -22,13 +24,15 @@ pub enum ToRendezvous {
     Hello(Hello),
     /// All addresses the peer may be reached at now, instead of those it named before.
     Candidates(Reachability),
+    /// What the host has decided, as far as the peer knows; anybody passes it on.
+    Rules(SignedRules),
 }
 
 /// What a peer says to be let into a room.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Hello {
-    /// The room, as derived from its secret.
-    pub room: RoomId,
+    /// The room, as derived from its secret, and who its host is.
+    pub room: RoomClaim,
     /// Proves to the other members that this peer holds the room secret.
     pub tag: MembershipTag,
     /// What the others read.
@@ -37,6 +41,8 @@ pub struct Hello {
     pub instance: u64,
     /// Whether the peer takes the frames of others without asking for each track.
     pub receives: bool,
+    /// Shows that the peer is a host of the room.
+    pub host: Option<HostPass>,
     /// Where the peer may be reached.
     pub reachability: Reachability,
 }
@@ -119,6 +125,8 @@ pub enum FromRendezvous {
     },
     /// The rendezvous goes down for a moment: calls go on, reconnect a little later.
     Draining,
+    /// What the host has decided. Where it does not let the peer be in the room, the connection ends soon after.
+    Rules(SignedRules),
 }
 
 /// What two peers need to meet.
@@ -158,6 +166,8 @@ pub struct Member {
     pub instance: u64,
     /// Whether it takes the frames of others without asking for each track.
     pub receives: bool,
+    /// Shows that it is a host of the room.
+    pub host: Option<HostPass>,
 }
 
 /// A relay session set up for two peers.
@@ -187,6 +197,8 @@ pub enum LeftReason {
     Left,
     /// The rendezvous has not heard from it for too long. Its calls may well go on.
     Lost,
+    /// The host does not let it be in the room.
+    Removed,
 }
 
 /// From one peer to another.
@@ -224,6 +236,8 @@ pub enum ToPeer {
         /// What is said.
         bytes: Bytes,
     },
+    /// What the host has decided, as far as the peer knows; anybody passes it on.
+    Rules(SignedRules),
 }
 
 /// Why a connection is closed, as QUIC application error codes.
@@ -243,15 +257,28 @@ pub enum Close {
     Timeout = 5,
     /// The program ends for a reason of its own.
     Shutdown = 6,
+    /// The host has put the other side out.
+    Removed = 7,
+    /// The host has locked the room, and the other side was not in it.
+    Locked = 8,
 }
 
 impl Close {
     /// The reason with this code, if there is one.
     pub fn of_code(code: u64) -> Option<Close> {
-        use Close::{Leaving, Limit, NotAMember, Protocol, Replaced, Shutdown, Timeout};
-        [Leaving, Protocol, NotAMember, Replaced, Limit, Timeout, Shutdown]
+        use Close::{Leaving, Limit, Locked, NotAMember, Protocol, Removed, Replaced, Shutdown, Timeout};
+        [Leaving, Protocol, NotAMember, Replaced, Limit, Timeout, Shutdown, Removed, Locked]
             .into_iter()
             .find(|close| *close as u64 == code)
+    }
+}
+
+impl From<Exclusion> for Close {
+    fn from(exclusion: Exclusion) -> Self {
+        match exclusion {
+            Exclusion::Removed => Close::Removed,
+            Exclusion::Locked => Close::Locked,
+        }
     }
 }
 
@@ -271,6 +298,9 @@ pub enum MessageError {
     /// More is said at once than may be.
     #[error("{0} bytes said at once; at most {MAX_SAID_LEN} are allowed")]
     Said(usize),
+    /// Rules with more people than allowed.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
 }
 
 impl Reachability {
@@ -295,6 +325,7 @@ impl ToRendezvous {
         match self {
             ToRendezvous::Hello(hello) => hello.reachability.check(),
             ToRendezvous::Candidates(reachability) => reachability.check(),
+            ToRendezvous::Rules(rules) => Ok(rules.check()?),
         }
     }
 }
@@ -314,6 +345,7 @@ impl FromRendezvous {
                 }
             }
             FromRendezvous::Candidates { reachability, .. } => reachability.check(),
+            FromRendezvous::Rules(rules) => Ok(rules.check()?),
             FromRendezvous::Welcome { .. } | FromRendezvous::Left { .. } | FromRendezvous::Draining => Ok(()),
         }
     }
@@ -327,6 +359,7 @@ impl ToPeer {
     pub fn check(&self) -> Result<(), MessageError> {
         match self {
             ToPeer::Track(track) => Ok(track.check()?),
+            ToPeer::Rules(rules) => Ok(rules.check()?),
             ToPeer::Said { bytes } if bytes.len() > MAX_SAID_LEN => Err(MessageError::Said(bytes.len())),
             ToPeer::Hello { .. }
             | ToPeer::TrackEnded { .. }

@@ -21,10 +21,20 @@
 //! data or SNI; both sides of QUIC present a certificate; its signature is verified, its issuer means nothing. ALPN is
 //! [`crate::params::ALPN`].
 //!
-//! A link `meipo://HOST:PORT/ROOM#SERVER_ID.ROOM_SECRET` names the rendezvous, pins its identity and carries the 16-byte
+//! A link `meipo://HOST:PORT/ROOM#SERVER_ID.ROOM_SECRET[.HOST_ID[.HOST_KEY]]` names the rendezvous, pins its identity and carries the 16-byte
 //! room secret. From the secret come (HKDF-SHA-256; see [`crate::trust`]):
 //! the room id that the rendezvous sees; the membership tag, an HMAC over room id and identity, by which members know each
-//! other; and, together with the pair secret of an introduction, the key of the probes between two peers.
+//! other; and, together with the pair secret of an introduction, the key of the probes between two peers. The room id is the
+//! SHA-256 of a word, a key derived from the secret, and the 32 bytes of the host's id if the link has one; Hello carries the
+//! latter two, so the rendezvous computes it.
+//!
+//! # Rules
+//!
+//! A room with a host has rules ([`crate::trust::rules`]), signed with the host's Ed25519 key over all their fields. Anybody hands
+//! them on: members to each other and to the rendezvous, at the start of a connection and when they are new; it does the same.
+//! The highest number holds (of equal ones, the greater signature); others and what is wrongly signed are dropped. Whom they
+//! exclude is told them and has a second to go before the connection is closed with code 7 or 8. A peer that holds the key shows
+//! so with a signature over room and identity in its Hello, and is never excluded.
 //!
 //! # Control streams
 //!

@@ -34,6 +34,13 @@ impl Call {
         Call { world, rendezvous, config, seed, next: 0 }
     }
 
+    /// A call whose rendezvous is one of the test's own.
+    pub(crate) fn at(seed: u64, open: impl FnOnce(&mut World) -> HostId) -> Self {
+        let mut world = World::new(seed);
+        let rendezvous = open(&mut world);
+        Call { world, rendezvous, config: RendezvousConfig::default(), seed, next: 0 }
+    }
+
     /// Who the next peer is, for changes before it is added.
     pub(crate) fn config(&mut self, name: &str) -> PeerConfig {
         self.next += 1;

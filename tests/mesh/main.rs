@@ -14,6 +14,7 @@ mod outages;
 mod ping;
 mod quality;
 mod rebinding;
+mod rules;
 mod switching;
 mod traps;
 mod weather;

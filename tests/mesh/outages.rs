@@ -153,7 +153,7 @@ fn a_peer_behind_a_tunnel_survives_a_restart_of_the_rendezvous() {
 }
 
 /// Starts another process of a peer: same key, nothing else remembered.
-fn restart(call: &mut Call, host: HostId, config: &PeerConfig) {
+pub(crate) fn restart(call: &mut Call, host: HostId, config: &PeerConfig) {
     let mut config = config.clone();
     config.seed += 500;
     let addresses = call.world.addresses(host);

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
-use meipo::trust::{MembershipTag, PairSecret, ProbeKey};
+use meipo::trust::host::{HostId, HostKey, HostPass};
+use meipo::trust::rules::{Rules, SignedRules};
+use meipo::trust::{MembershipTag, PairSecret, ProbeKey, RoomClaim};
 use meipo::units::{CaptureTime, FrameNumber, PeerId, RoomId, SessionId, TrackId};
 use meipo::wire::codec;
 use meipo::wire::control::{
@@ -22,31 +24,45 @@ use serde::de::DeserializeOwned;
 
 #[test]
 fn the_preface_opens_every_stream() {
-    expect("preface", &codec::preface(), "6d6569706f200001");
+    expect("preface", &codec::preface(), "6d6569706f200002");
 }
 
 #[test]
 fn what_peers_say_to_the_rendezvous() {
     let hello = ToRendezvous::Hello(Hello {
-        room: RoomId::from_bytes([0x11; 32]),
+        room: RoomClaim::from_parts([0x11; 32], Some(HostId::from_bytes([0x88; 32]))),
         tag: MembershipTag::from_bytes([0x22; 32]),
         name: "alice".parse().unwrap(),
         instance: 0x0102_0304_0506_0708,
         receives: true,
+        host: Some(pass()),
         reachability: reachability(),
     });
     message(
         "Hello",
         &hello,
         concat!(
-            "007c0011111111111111111111111111111111111111111111111111111111111111112222222222",
-            "22222222222222222222222222222222222222222222222222222205616c696365fd080706050403",
-            "020101030000c0000201fb8f070100c0000201fb8f07020120010db8000000000000000000000001",
-            "fbbb01000302",
+            "00de0011111111111111111111111111111111111111111111111111111111111111110188888888",
+            "88888888888888888888888888888888888888888888888888888888222222222222222222222222",
+            "222222222222222222222222222222222222222205616c696365fd080706050403020101013c2672",
+            "a0c1d4f2d3a3bded9b03dffa9e2c93b9f00e7bf8807e3547dd6979bac3d7fd969e0779bd2bdd298f",
+            "0ca7f7925ddb55d7ded4f4f504fe0ed026a38f4f0e030000c0000201fb8f070100c0000201fb8f07",
+            "020120010db8000000000000000000000001fbbb01000302",
         ),
     );
     let nowhere = Reachability { candidates: Vec::new(), relay_only: true, mapping: Mapping::Unknown };
     message("Candidates", &ToRendezvous::Candidates(nowhere), "000401000100");
+    message(
+        "Rules",
+        &ToRendezvous::Rules(rules()),
+        concat!(
+            "00a60211111111111111111111111111111111111111111111111111111111111111110701010133",
+            "3333333333333333333333333333333333333333333333333333333333333301aaaaaaaaaaaaaaaa",
+            "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa24b0c928bab187720b7ca646895c4af9",
+            "e500d33acfeb50dbbd7dab20167716d57d4f95e2bea6d3e60147030afc7ee0807daad16f78b34d94",
+            "405459dc9a20f703",
+        ),
+    );
 }
 
 #[test]
@@ -77,7 +93,22 @@ fn what_the_rendezvous_says_to_peers() {
         &FromRendezvous::Left { peer: PEER, reason: LeftReason::Lost },
         "002203333333333333333333333333333333333333333333333333333333333333333301",
     );
+    message(
+        "Removed",
+        &FromRendezvous::Left { peer: PEER, reason: LeftReason::Removed },
+        "002203333333333333333333333333333333333333333333333333333333333333333302",
+    );
     message("Draining", &FromRendezvous::Draining, "000104");
+    let open = Rules::none(RoomId::from_bytes([0x11; 32])).sign(&HostKey::from_bytes([0x99; 32])).unwrap();
+    message(
+        "Rules that say nothing",
+        &FromRendezvous::Rules(open),
+        concat!(
+            "0065051111111111111111111111111111111111111111111111111111111111111111000000004d",
+            "6ac7a00ac97821ea3ed4b25b2b361259d8f7962dd8b04f028a189c08522d196bc50a29a4935b8615",
+            "2d3af10fb971bcf859914c96a66bca484e5cc9ff228d04",
+        ),
+    );
 }
 
 #[test]
@@ -96,13 +127,13 @@ fn introductions() {
         "Introduction",
         &FromRendezvous::Introduction(Box::new(introduction)),
         concat!(
-            "010a01333333333333333333333333333333333333333333333333333333333333333303626f6222",
-            "22222222222222222222222222222222222222222222222222222222222222090044444444444444",
-            "4444444444444444444444444444444444444444444444444400030000c0000201fb8f070100c000",
-            "0201fb8f07020120010db8000000000000000000000001fbbb010003020200fc0d0c0b0afc0d0c0b",
-            "0a01fc00943577d6ddf65c08f964ae24e35441bf0dc2ca9691a8b002f459fe1f10e175b639bf0101",
-            "0120010db8000000000000000000000001fbbb01fc0d0c0b0afc0d0c0b0a01fc00943577d6ddf65c",
-            "08f964ae24e35441bf0dc2ca9691a8b002f459fe1f10e175b639bf01",
+            "010b01333333333333333333333333333333333333333333333333333333333333333303626f6222",
+            "22222222222222222222222222222222222222222222222222222222222222090000444444444444",
+            "444444444444444444444444444444444444444444444444444400030000c0000201fb8f070100c0",
+            "000201fb8f07020120010db8000000000000000000000001fbbb010003020200fc0d0c0b0afc0d0c",
+            "0b0a01fc00943577d6ddf65c08f964ae24e35441bf0dc2ca9691a8b002f459fe1f10e175b639bf01",
+            "010120010db8000000000000000000000001fbbb01fc0d0c0b0afc0d0c0b0a01fc00943577d6ddf6",
+            "5c08f964ae24e35441bf0dc2ca9691a8b002f459fe1f10e175b639bf01",
         ),
     );
     let accepts = FromRendezvous::Introduction(Box::new(Introduction {
@@ -116,9 +147,9 @@ fn introductions() {
         "Introduction without relays",
         &accepts,
         concat!(
-            "006e01333333333333333333333333333333333333333333333333333333333333333303626f6222",
-            "22222222222222222222222222222222222222222222222222222222222222fb2c01014444444444",
-            "4444444444444444444444444444444444444444444444444444440100000000",
+            "006f01333333333333333333333333333333333333333333333333333333333333333303626f6222",
+            "22222222222222222222222222222222222222222222222222222222222222fb2c01010044444444",
+            "444444444444444444444444444444444444444444444444444444440100000000",
         ),
     );
 }
@@ -145,6 +176,17 @@ fn what_peers_say_to_each_other() {
     message("Want", &ToPeer::Want { track: TrackId(1), wanted: true }, "0003040101");
     message("Want not", &ToPeer::Want { track: TrackId(1), wanted: false }, "0003040100");
     message("Said", &ToPeer::Said { bytes: Bytes::from_static(b"hi") }, "000405026869");
+    message(
+        "Rules",
+        &ToPeer::Rules(rules()),
+        concat!(
+            "00a60611111111111111111111111111111111111111111111111111111111111111110701010133",
+            "3333333333333333333333333333333333333333333333333333333333333301aaaaaaaaaaaaaaaa",
+            "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa24b0c928bab187720b7ca646895c4af9",
+            "e500d33acfeb50dbbd7dab20167716d57d4f95e2bea6d3e60147030afc7ee0807daad16f78b34d94",
+            "405459dc9a20f703",
+        ),
+    );
 }
 
 #[test]
@@ -314,7 +356,22 @@ fn reachability() -> Reachability {
 
 fn member(instance: u64, receives: bool) -> Member {
     let tag = MembershipTag::from_bytes([0x22; 32]);
-    Member { id: PEER, name: "bob".parse().unwrap(), tag, instance, receives }
+    Member { id: PEER, name: "bob".parse().unwrap(), tag, instance, receives, host: None }
+}
+
+fn pass() -> HostPass {
+    HostKey::from_bytes([0x99; 32]).pass(&RoomId::from_bytes([0x11; 32]), &PEER)
+}
+
+fn rules() -> SignedRules {
+    let rules = Rules {
+        room: RoomId::from_bytes([0x11; 32]),
+        number: 7,
+        is_muted: true,
+        admitted: Some(vec![PEER]),
+        removed: vec![PeerId::from_bytes([0xaa; 32])],
+    };
+    rules.sign(&HostKey::from_bytes([0x99; 32])).unwrap()
 }
 
 fn pictures() -> Track {

@@ -176,7 +176,7 @@ impl Call {
     fn handle_event(&mut self, event: Event) {
         let now = self.clock.now();
         match event {
-            Event::PeerJoined { peer, name } => self.talk.handle_peer_joined(peer, name, now),
+            Event::PeerJoined { peer, name, .. } => self.talk.handle_peer_joined(peer, name, now),
             Event::PeerLeft { peer, .. } => {
                 self.studio().mixer().handle_peer_left(peer);
                 self.told.remove(&peer);
@@ -204,6 +204,8 @@ impl Call {
             | Event::SmallerBitrate { .. }
             | Event::Bulk { .. }
             | Event::BulkArrived { .. }
+            | Event::Rules(_)
+            | Event::Excluded(_)
             | Event::Trouble { .. } => {}
         }
     }

@@ -260,7 +260,7 @@ mod tests {
 
     fn board() -> Board {
         let mut board = Board::new("tea at example.org".into());
-        let joined = PeerJoined { peer: ALICE, name: "alice".into(), safety_number: "1".into() };
+        let joined = PeerJoined { peer: ALICE, name: "alice".into(), safety_number: "1".into(), host: false };
         tell(&mut board, Report::PeerJoined(joined));
         let stats = Stats { peer: Some(ALICE), name: "alice".into(), path: Some("direct"), ..Stats::default() };
         tell(&mut board, Report::Stats(stats));

@@ -10,6 +10,7 @@ pub(crate) mod link;
 pub(crate) mod nat;
 pub(crate) mod peer;
 pub(crate) mod rendezvous;
+pub(crate) mod rogue;
 mod station;
 mod story;
 pub(crate) mod studio;

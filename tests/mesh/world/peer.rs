@@ -16,6 +16,7 @@ use meipo::node::{Event, NodeConfig, PeerStats};
 use meipo::params::{PLAYOUT_LEAST, PLAYOUT_MOST, QUIC_IDLE};
 use meipo::path::{PathKind, Policy, SocketIndex};
 use meipo::trust::RoomSecret;
+use meipo::trust::host::{HostId, HostKey};
 use meipo::units::{CaptureTime, FrameNumber, PeerId, Time, TrackId};
 use meipo::wire::control::{Candidate, CandidateKind};
 
@@ -29,6 +30,8 @@ pub(crate) struct PeerConfig {
     pub(crate) name: String,
     pub(crate) identity: Arc<Identity>,
     pub(crate) secret: RoomSecret,
+    pub(crate) host: Option<HostId>,
+    pub(crate) host_key: Option<HostKey>,
     pub(crate) rendezvous: SocketAddr,
     pub(crate) rendezvous_id: PeerId,
     pub(crate) policy: Policy,
@@ -44,6 +47,8 @@ impl PeerConfig {
             name: name.to_owned(),
             identity: identity(seed),
             secret: RoomSecret::from_bytes([3; 16]),
+            host: None,
+            host_key: None,
             rendezvous,
             rendezvous_id,
             policy: Policy::Any,
@@ -85,6 +90,7 @@ impl Peer {
         let id = config.identity.id();
         let name = config.name.parse().expect("a name");
         let mut node = NodeConfig::new(id, config.secret, name, config.seed);
+        (node.host, node.host_key) = (config.host, config.host_key);
         node.policy = config.policy;
         node.playout = config.playout;
         node.may_gamble = config.may_gamble;

@@ -229,7 +229,8 @@ fn address(text: &str) -> SocketAddr {
     text.parse().expect("an address")
 }
 
-const IDENTITY: u64 = 0x7265_6e64;
+/// Whose key is that of the rendezvous.
+pub(crate) const IDENTITY: u64 = 0x7265_6e64;
 const MAIN: &str = "198.51.100.1:1935";
 const ALTERNATE: &str = "198.51.100.2:1936";
 const MAIN_V6: &str = "[2001:db8:ffff::1]:1935";
