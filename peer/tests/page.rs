@@ -9,7 +9,9 @@ mod stage;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use meipo::link::Link;
 use meipo::net::clock::unix_micros_now;
+use meipo::trust::host::HostKey;
 use meipo::units::{Bitrate, CaptureTime};
 use peer::codec::{H264Encoder, VideoEncoder, VideoSettings};
 use peer::pattern::TestPicture;
@@ -321,6 +323,45 @@ async fn a_file_goes_from_page_to_page_bit_for_bit() {
     bobs.wait("end", |message| message["news"] == "withdrawn").await;
     bobs.say(about("fetch")).await;
     bobs.error("cannot be had").await;
+}
+
+#[tokio::test]
+async fn a_host_mutes_locks_and_removes_and_guests_cannot() {
+    let mut room = Room::open();
+    let key = HostKey::from_bytes([9; 32]);
+    let link = room.link.parse::<Link>().unwrap().with_host_key(key.clone());
+    room.link = link.to_host_text();
+    let alice = Program::join(&room, "alice");
+    room.link = link.to_string();
+    let (bob, carol) = (Program::join(&room, "bob"), Program::join(&room, "carol"));
+    let (mut alices, of_host) = Page::open(&alice).await;
+    let (mut bobs, of_guest) = Page::open(&bob).await;
+    assert_eq!((&of_host["host"], &of_guest["host"]), (&json!(true), &json!(false)));
+    assert_eq!(of_host["invite"], of_guest["invite"], "the host's key is in no invitation");
+    alices.enter("alice").await;
+    bobs.enter("bob").await;
+    let bobs_id = alices.wait("bob", |message| message["event"] == "peer-joined").await["peer"].clone();
+    bobs.wait("host", |message| message["event"] == "peer-joined" && message["host"] == true).await;
+
+    alices.say(json!({ "type": "mute-all", "on": true })).await;
+    alices.wait("rules", |message| message["event"] == "rules" && message["silenced"] == false).await;
+    bobs.wait("rules", |message| message["event"] == "rules" && message["silenced"] == true).await;
+    bobs.say(json!({ "type": "mute-all", "on": false })).await;
+    bobs.error("only the host").await;
+    alices.say(json!({ "type": "remove", "peer": "nobody" })).await;
+    alices.error("nobody").await;
+
+    alices.say(json!({ "type": "lock", "on": true })).await;
+    bobs.wait("lock", |message| message["event"] == "rules" && message["locked"] == true).await;
+    let (mut carols, _) = Page::open(&carol).await;
+    carols.say(json!({ "type": "join", "name": "carol" })).await;
+    carols.wait("lock", |message| message["type"] == "excluded" && message["why"] == "locked").await;
+
+    alices.say(json!({ "type": "remove", "peer": bobs_id })).await;
+    bobs.wait("removal", |message| message["type"] == "excluded" && message["why"] == "removed").await;
+    bobs.closed().await;
+    alices.wait("removal", |message| message["event"] == "peer-left" && message["reason"] == "removed").await;
+    assert!(!tokio::task::spawn_blocking(move || bob.ended()).await.unwrap(), "it says that something went wrong");
 }
 
 /// A running `peer join`; dropped, it is killed.

@@ -5,7 +5,8 @@ use meipo::units::PeerId;
 use peer::args::Args;
 use peer::events::{
     Chat, DevicesReport, ErrorReport, Invite, Joined, Line, MicrophoneReport, MouthToEar, PageReport, PathReport,
-    PeerJoined, PeerLeft, PresenceReport, Recording, RendezvousLost, Report, Shape, Stats, TrackEnded, TrackReport,
+    PeerJoined, PeerLeft, PresenceReport, Recording, RendezvousLost, Report, RulesReport, Shape, Stats, TrackEnded,
+    TrackReport,
 };
 
 #[test]
@@ -38,9 +39,16 @@ fn one_of_each() -> Vec<Report> {
     let name = || "alice".to_owned();
     let track = |shape| TrackReport { peer, name: name(), track: 0, codec: "opus".to_owned(), source: "file", shape };
     vec![
-        Report::Joined(Joined { id: peer, name: name(), room: "tea".to_owned(), observed: "[::1]:1".to_owned() }),
-        Report::PeerJoined(PeerJoined { peer, name: name(), safety_number: "1".to_owned() }),
+        Report::Joined(Joined {
+            id: peer,
+            name: name(),
+            room: "tea".to_owned(),
+            host: true,
+            observed: "[::1]:1".to_owned(),
+        }),
+        Report::PeerJoined(PeerJoined { peer, name: name(), safety_number: "1".to_owned(), host: false }),
         Report::PeerLeft(PeerLeft { peer, name: name(), reason: "left" }),
+        Report::Rules(RulesReport { muted: true, locked: true, removed: vec![peer], silenced: true }),
         Report::Track(track(Shape::Audio { sample_rate: 48_000, channels: 1 })),
         Report::Track(track(Shape::Video { width: 2, height: 2, frame_rate: None })),
         Report::TrackEnded(TrackEnded { peer, name: name(), track: 0 }),

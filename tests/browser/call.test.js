@@ -218,6 +218,49 @@ test('a screen is shared, shown large, and ended', async (t) => {
   await screen.waitFor({ state: 'detached' });
 });
 
+test('the host mutes, locks and removes, and the others see it', async (t) => {
+  const { room, hostLink } = await Room.hosted(t);
+  const alice = await room.person('alice', { ...devices('alice'), link: hostLink });
+  const bob = await room.person('bob', devices('bob'));
+  const carol = await room.person('carol', { ...devices('carol'), locale: 'zh-TW' });
+  for (const person of [alice, bob, carol]) await person.join();
+  const bobsTone = CAST.bob?.frequency ?? 0;
+  await until('bob is heard', () => alice.hears([bobsTone]), ([level = -200]) => level > -60);
+  await alice.page.locator('#control-people').click();
+  await bob.page.locator('#control-people').click();
+  assert.equal(await bob.page.locator('#host-bar').isVisible(), false, 'a guest has no such buttons');
+
+  await alice.page.getByRole('button', { name: 'Mute everyone' }).click();
+  await bob.page.locator('#rule-muted').waitFor();
+  await alice.tile('bob').locator('.is-muted').waitFor({ state: 'visible' });
+  await until('silence', () => quiet(alice, bobsTone), (level) => level < -75);
+  await bob.page.getByRole('button', { name: /The host has muted everyone/ }).click();
+  await bob.page.locator('#notices').getByText('nobody hears you').waitFor();
+  await carol.page.getByText('只聽得到主持人').waitFor();
+  assert.ok((await quiet(bob, CAST.alice?.frequency ?? 0)) > -60, 'the host is heard');
+  await alice.page.screenshot({ path: `${SHOTS}/host.png` });
+  await alice.page.getByRole('button', { name: 'Let everyone speak' }).click();
+  await bob.page.locator('#rule-muted').waitFor({ state: 'hidden' });
+  await until('bob again', () => alice.hears([bobsTone]), ([level = -200]) => level > -60);
+
+  await alice.page.getByRole('button', { name: 'Lock the room' }).click();
+  await bob.page.locator('#rule-locked').waitFor();
+  const dave = await room.person('dave', devices('alice'));
+  await dave.page.locator('#lobby-join').click();
+  await dave.page.getByRole('heading', { name: 'The host has locked the room' }).waitFor();
+
+  await alice.page.locator('.person summary').filter({ hasText: 'carol' }).click();
+  await alice.page.getByRole('button', { name: 'Remove carol' }).click();
+  await alice.page.keyboard.press('Escape');
+  await alice.tile('carol').waitFor();
+  await alice.page.getByRole('button', { name: 'Remove carol' }).click();
+  await alice.page.getByRole('button', { name: 'Remove', exact: true }).click();
+  await carol.page.getByRole('heading', { name: '主持人已將你移出房間' }).waitFor();
+  for (const person of [alice, bob]) await person.tile('carol').waitFor({ state: 'detached' });
+  await bob.page.locator('#notices').getByText('The host has removed carol').waitFor();
+  for (const person of [alice, bob, carol, dave]) assert.deepEqual(person.errors, [], person.name);
+});
+
 test('the demo ends in a page: three people are there, and who leaves ends it', async (t) => {
   const guest = await demoGuest(t, 'you', devices('carol'));
   await guest.join();

@@ -374,6 +374,8 @@ test('each end of the call has its sentence', async (t) => {
     [{ type: 'refused', message: 'the token is used up' }, 'This page is not let in'],
     [{ type: 'failed', message: 'no rendezvous' }, 'The call is over'],
     [{ type: 'left' }, 'You have left the call'],
+    [{ type: 'excluded', why: 'removed' }, 'The host has removed you from the room'],
+    [{ type: 'excluded', why: 'locked' }, 'The host has locked the room'],
     [{ type: 'replaced' }, 'The call is open in another page'],
   ])) {
     const peer = await Pretend.open(context);

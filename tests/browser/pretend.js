@@ -21,11 +21,12 @@ const NAMES = ['Bob', '陳美玲', 'Carol', 'Dave', 'Erin with quite a long name
 export class Pretend {
   /**
    * Opens the page in `context` and answers its hello.
-   * @param {import('playwright-core').BrowserContext} context @param {{people?: number, video?: object}} what
+   * @param {import('playwright-core').BrowserContext} context @param {{people?: number, video?: object, isHost?: boolean}} what
    */
-  static async open(context, { people = 0, video = {} } = {}) {
+  static async open(context, { people = 0, video = {}, isHost = false } = {}) {
     const { page, errors } = await newPage(context);
     const pretend = new Pretend(page, errors, people, video);
+    pretend.isHost = isHost;
     await page.routeWebSocket(/\/ws$/, (socket) => pretend.accept(socket));
     await page.goto(`http://127.0.0.1:${await port}/#token`);
     return pretend;
@@ -38,6 +39,8 @@ export class Pretend {
     this.people = NAMES.slice(0, people).map((name, at) => ({ name, id: `peer${at}`.padEnd(52, 'abcdefgh') }));
     this.video = video;
     this.isInCall = false;
+    /** Whether the person is a host of the room. */
+    this.isHost = false;
     /** Every text message of the page. @type {any[]} */
     this.heard = [];
     /** Lengths of the pictures and of the sound it sent. */
@@ -76,7 +79,7 @@ export class Pretend {
 
   welcome() {
     const video = { width: 320, height: 240, rate: 15, bitrate_kbps: null, keyframe_interval: null, ...this.video };
-    this.say({ type: 'welcome', version: 1, resume: 'again', name: 'Alice', room: 'tea', invite: LINK, video, in_call: this.isInCall, next_track: 1 });
+    this.say({ type: 'welcome', version: 1, resume: 'again', name: 'Alice', room: 'tea', invite: LINK, host: this.isHost, video, in_call: this.isInCall, next_track: 1 });
     if (this.isInCall) this.enter('Alice');
   }
 

@@ -78,6 +78,16 @@ export class Room {
     return room;
   }
 
+  /** A room that has a host: its guests have the link, the host another. @param {import('node:test').TestContext} t */
+  static async hosted(t) {
+    const room = await Room.open(t);
+    const invite = new Program(t, 'rendezvous', ['invite', 'tea', '--host', '--public-addr', `127.0.0.1:${room.port}`, '--data-dir', room.data]);
+    const links = await Promise.all(['host', 'guests'].map((label) => invite.line(label, (line) => line.startsWith(`${label} `))));
+    const [hostLink = '', link = ''] = links.map((line) => line.replace(/^\S+\s+/, ''));
+    room.link = link;
+    return { room, hostLink };
+  }
+
   /** @param {import('node:test').TestContext} t @param {string} folder @param {number} port */
   constructor(t, folder, port) {
     this.t = t;
@@ -94,9 +104,9 @@ export class Room {
     await this.rendezvous.line('address', (line) => line.includes(String(this.port)));
   }
 
-  /** A peer without a page yet. @param {string} name @param {string[]} line */
-  async peer(name, line = []) {
-    const all = ['join', this.link, '--no-browser', '--json', '--name', name, ...line];
+  /** A peer without a page yet. @param {string} name @param {string[]} line @param {string} link */
+  async peer(name, line = [], link = this.link) {
+    const all = ['join', link, '--no-browser', '--json', '--name', name, ...line];
     if (!line.includes('--video')) all.push('--video', '160x120@10');
     const program = new Program(this.t, 'peer', all, { XDG_STATE_HOME: join(this.folder, name), HOME: this.folder });
     const { url } = await program.event('page', (event) => event.event === 'page');
@@ -105,10 +115,10 @@ export class Room {
 
   /**
    * Somebody at the lobby: a peer and a browser.
-   * @param {string} name @param {import('./chromium.js').Options & {line?: string[]}} options
+   * @param {string} name @param {import('./chromium.js').Options & {line?: string[], link?: string}} options
    */
-  async person(name, { line = [], ...options } = {}) {
-    const [{ program, url }, context] = await Promise.all([this.peer(name, line), browser(this.t, options)]);
+  async person(name, { line = [], link = this.link, ...options } = {}) {
+    const [{ program, url }, context] = await Promise.all([this.peer(name, line, link), browser(this.t, options)]);
     return visit(name, program, context, url);
   }
 }

@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use meipo::media::{Frame, Track};
 use meipo::net::Endpoint;
 use meipo::net::clock::unix_micros_now;
-use meipo::node::Event;
+use meipo::node::{Event, Order};
 use meipo::units::{Bitrate, PeerId, Time, TrackId};
 use meipo::wire::name::Name;
 
@@ -96,7 +97,7 @@ impl Host {
     /// Something happened in the room.
     pub fn handle_event(&mut self, event: Event, endpoint: &Endpoint, now: Time) {
         match event {
-            Event::PeerJoined { peer, name } => {
+            Event::PeerJoined { peer, name, .. } => {
                 self.talk.handle_peer_joined(peer, name, now);
                 self.files.handle_path(peer);
             }
@@ -106,29 +107,12 @@ impl Host {
                 self.talk.handle_peer_left(peer, now);
                 self.files.handle_peer_left(peer);
             }
-            Event::Track { peer, track, .. } => {
-                if let Err(error) = self.mixer.handle_track(peer, &track) {
-                    self.complain(error.to_string());
-                }
-                match self.lanes.handle_track(peer, &track) {
-                    Ok(Some(lane)) => self.tell(&ToPage::Lane { lane, peer: peer.to_string(), track: track.id.0 }),
-                    Ok(None) => {}
-                    Err(error) => self.complain(format!("pictures that cannot be shown: {error}")),
-                }
-            }
+            Event::Track { peer, track, .. } => self.handle_track(peer, &track),
             Event::TrackEnded { peer, track } => {
                 self.mixer.handle_track_ended(peer, track);
                 self.lanes.handle_track_ended(peer, track);
             }
-            Event::Frame { peer, frame } => {
-                if !self.mixer.handle_frame(peer, &frame)
-                    && let Some(message) = self.lanes.message(peer, &frame)
-                    && !self.outbox.as_ref().is_some_and(|outbox| outbox.picture(message))
-                    && self.lanes.needs_key(peer, frame.track, now)
-                {
-                    endpoint.request_key_frame(peer, frame.track);
-                }
-            }
+            Event::Frame { peer, frame } => self.handle_frame(peer, &frame, endpoint, now),
             Event::FramesLost { peer, track, count } => self.mixer.handle_lost(peer, track, count),
             Event::KeyFrameWanted { track } => {
                 if let Some(track) = self.publications.number_of(track) {
@@ -151,9 +135,37 @@ impl Host {
             }
             Event::Bulk { peer, transfer, offset, data } => self.files.handle_bulk(peer, transfer, offset, data),
             Event::BulkArrived { peer, transfer, bytes } => self.files.handle_arrived(peer, transfer, bytes),
-            Event::Joined { .. } | Event::RendezvousLost { .. } | Event::Trouble { .. } => {}
+            Event::Joined { .. }
+            | Event::RendezvousLost { .. }
+            | Event::Rules(_)
+            | Event::Excluded(_)
+            | Event::Trouble { .. } => {}
         }
         self.send_talk(endpoint);
+    }
+
+    /// Somebody begins to send a track: the mixer plays it, or the page gets a lane of pictures.
+    fn handle_track(&mut self, peer: PeerId, track: &Track) {
+        if let Err(error) = self.mixer.handle_track(peer, track) {
+            self.complain(error.to_string());
+        }
+        match self.lanes.handle_track(peer, track) {
+            Ok(Some(lane)) => self.tell(&ToPage::Lane { lane, peer: peer.to_string(), track: track.id.0 }),
+            Ok(None) => {}
+            Err(error) => self.complain(format!("pictures that cannot be shown: {error}")),
+        }
+    }
+
+    /// A frame goes to the mixer if it is sound and to the page if it is a picture. What the page
+    /// has no room for is not kept: its next picture is a key frame.
+    fn handle_frame(&mut self, peer: PeerId, frame: &Frame, endpoint: &Endpoint, now: Time) {
+        if !self.mixer.handle_frame(peer, frame)
+            && let Some(message) = self.lanes.message(peer, frame)
+            && !self.outbox.as_ref().is_some_and(|outbox| outbox.picture(message))
+            && self.lanes.needs_key(peer, frame.track, now)
+        {
+            endpoint.request_key_frame(peer, frame.track);
+        }
     }
 
     /// The page says something that concerns the call.
@@ -190,6 +202,12 @@ impl Host {
                     self.complain(error.to_string());
                 }
             }
+            FromPage::MuteAll { on } => endpoint.order(Order::Mute(on)),
+            FromPage::Lock { on } => endpoint.order(Order::Lock(on)),
+            FromPage::Remove { peer } => match peer_of(&peer) {
+                Some(peer) => endpoint.order(Order::Remove(peer)),
+                None => self.complain("nobody is to be removed".to_owned()),
+            },
             FromPage::Hello { .. } | FromPage::Join { .. } | FromPage::Ping { .. } | FromPage::Leave => {}
         }
         self.send_talk(endpoint);

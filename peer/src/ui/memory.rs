@@ -13,6 +13,7 @@ use crate::events::Report;
 pub struct Memory {
     joined: Option<Report>,
     is_lost: Option<Report>,
+    rules: Option<Report>,
     peers: BTreeMap<PeerId, Known>,
 }
 
@@ -39,6 +40,7 @@ impl Memory {
                 }
             }
             Report::Path(it) => self.peers.entry(it.peer).or_default().path = Some(report.clone()),
+            Report::Rules(_) => self.rules = Some(report.clone()),
             Report::RendezvousLost(_) => self.is_lost = Some(report.clone()),
             Report::RendezvousBack => self.is_lost = None,
             Report::Stats(_)
@@ -58,14 +60,14 @@ impl Memory {
     pub fn reports(&self) -> impl Iterator<Item = &Report> {
         let peers = self.peers.values().filter(|known| known.joined.is_some());
         let of_peers = peers.flat_map(|known| known.joined.iter().chain(&known.path).chain(known.tracks.values()));
-        self.joined.iter().chain(&self.is_lost).chain(of_peers)
+        self.joined.iter().chain(&self.is_lost).chain(&self.rules).chain(of_peers)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::{PeerJoined, PeerLeft, RendezvousLost, Shape, TrackEnded, TrackReport};
+    use crate::events::{PeerJoined, PeerLeft, RendezvousLost, RulesReport, Shape, TrackEnded, TrackReport};
 
     #[test]
     fn a_later_page_learns_who_is_there_and_what_they_show() {
@@ -87,8 +89,20 @@ mod tests {
         assert_eq!(memory.reports().count(), 0);
     }
 
+    #[test]
+    fn a_later_page_learns_the_newest_rules() {
+        let mut memory = Memory::default();
+        let rules = |muted| {
+            let (locked, removed, silenced) = (false, Vec::new(), muted);
+            Report::Rules(RulesReport { muted, locked, removed, silenced })
+        };
+        memory.take(&rules(true));
+        memory.take(&rules(false));
+        assert_eq!(memory.reports().cloned().collect::<Vec<_>>(), [rules(false)]);
+    }
+
     fn joined(peer: PeerId) -> Report {
-        Report::PeerJoined(PeerJoined { peer, name: String::new(), safety_number: String::new() })
+        Report::PeerJoined(PeerJoined { peer, name: String::new(), safety_number: String::new(), host: false })
     }
 
     fn track(peer: PeerId, track: u16) -> Report {

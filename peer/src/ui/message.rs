@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use meipo::params::MAX_FRAME_LEN;
+use meipo::trust::rules::Exclusion;
 use meipo::units::PeerId;
 use serde::{Deserialize, Serialize};
 
 use crate::params::{FILE_BLOCK, PAGE_MAX_TEXT, SOUND_BLOCK};
+use crate::session::StayError;
 use crate::talk::Presence;
 use crate::voice::Block;
 
@@ -41,6 +43,12 @@ pub enum FromPage {
     NeedKey { peer: String, track: u16 },
     /// Something about a file.
     File(FileWish),
+    /// As host: whether nobody but hosts may be heard.
+    MuteAll { on: bool },
+    /// As host: whether nobody new is let in.
+    Lock { on: bool },
+    /// As host: put somebody out.
+    Remove { peer: String },
     /// Is somebody there?
     Ping { t: f64 },
     /// Leave the room and end.
@@ -146,6 +154,8 @@ pub enum ToPage {
     File(FileNews),
     /// The call is over for a reason.
     Failed { message: String },
+    /// The host does not let us be in the room: `removed` or `locked`.
+    Excluded { why: &'static str },
     /// Somebody is there.
     Pong { t: f64 },
     /// We have left.
@@ -163,8 +173,10 @@ pub struct Welcome {
     pub name: String,
     /// What people call the room.
     pub room: String,
-    /// Lets others in.
+    /// Lets others in, as guests.
     pub invite: String,
+    /// Whether the person is a host of the room.
+    pub host: bool,
     /// What was asked for on the command line.
     pub video: VideoWishes,
     /// Whether we are in the room already.
@@ -257,6 +269,19 @@ pub const HEADER_LEN: usize = 16;
 const PICTURE: u8 = 1;
 const SOUND: u8 = 2;
 const FILE: u8 = 3;
+
+impl ToPage {
+    /// The last words of a call that is over for this reason.
+    pub fn of_error(error: &anyhow::Error) -> Self {
+        match error.downcast_ref() {
+            Some(StayError::Excluded(Exclusion::Removed)) => ToPage::Excluded { why: "removed" },
+            Some(StayError::Excluded(Exclusion::Locked)) => ToPage::Excluded { why: "locked" },
+            Some(StayError::Refused(_) | StayError::NeverJoined { .. }) | None => {
+                ToPage::Failed { message: format!("{error:#}") }
+            }
+        }
+    }
+}
 
 impl FromPage {
     /// Reads a text message.
@@ -368,6 +393,25 @@ mod tests {
             smaller_of: None,
         };
         assert_eq!(parse(r#"{"type":"publish","track":4,"source":"screen-audio"}"#), FromPage::Publish(screen));
+    }
+
+    #[test]
+    fn a_host_speaks_through_the_page() {
+        let parse = |text| FromPage::parse(text).unwrap();
+        assert_eq!(parse(r#"{"type":"mute-all","on":true}"#), FromPage::MuteAll { on: true });
+        assert_eq!(parse(r#"{"type":"lock","on":false}"#), FromPage::Lock { on: false });
+        assert_eq!(parse(r#"{"type":"remove","peer":"p"}"#), FromPage::Remove { peer: "p".to_owned() });
+    }
+
+    #[test]
+    fn whoever_the_host_keeps_out_is_told_so_in_the_words_of_the_page() {
+        let last = |error: StayError| serde_json::to_value(ToPage::of_error(&error.into())).unwrap();
+        assert_eq!(
+            last(StayError::Excluded(Exclusion::Locked)),
+            serde_json::json!({ "type": "excluded", "why": "locked" })
+        );
+        assert_eq!(last(StayError::Excluded(Exclusion::Removed))["why"], "removed");
+        assert_eq!(last(StayError::Refused("full".to_owned()))["type"], "failed");
     }
 
     #[test]

@@ -12,6 +12,7 @@ import { troubleText } from './lobby.js';
 import { Chat } from './chat.js';
 import { Details } from './details.js';
 import { Panel, TABS } from './panel.js';
+import { HostControls } from './host-controls.js';
 import { People } from './people.js';
 import { Stage } from './tiles.js';
 
@@ -48,7 +49,11 @@ export class Call {
     /** Keeps the order in which devices fail and return, to say it once. @type {Map<string, string | null>} */
     this.troubles = new Map();
     this.chat = new Chat((text) => connection.send({ type: 'chat', text }));
-    this.people = new People(room, (peer, volume) => connection.send({ type: 'volume', peer, volume }));
+    this.host = new HostControls(room, (message) => connection.send(message));
+    this.people = new People(room, {
+      onVolume: (peer, volume) => connection.send({ type: 'volume', peer, volume }),
+      onRemove: (peer) => this.host.ask(peer),
+    });
     this.details = new Details(room, publisher);
     this.panel = new Panel((tab) => this.panelChanged(tab));
     this.stage = new Stage(find('tiles', HTMLElement), room, {
@@ -152,7 +157,8 @@ export class Call {
   }
 
   toggleMute() {
-    const { microphone } = this.parts;
+    const { microphone, room } = this.parts;
+    if (room.rules.silenced) return notice(t('call.silenced'));
     this.isMuted = microphone.track ? !this.isMuted : false;
     if (!microphone.track && !microphone.isStarting) void microphone.start();
     this.tellState();
@@ -166,7 +172,7 @@ export class Call {
 
   /** @param {boolean} isHeld */
   talk(isHeld) {
-    if (isHeld && !this.isMuted) return;
+    if (isHeld && (!this.isMuted || this.parts.room.rules.silenced)) return;
     this.isTalking = isHeld;
     this.tellState();
   }
@@ -210,7 +216,7 @@ export class Call {
   tellState() {
     const { room, publisher, camera, microphone } = this.parts;
     const { me } = room;
-    me.muted = !microphone.track || (this.isMuted && !this.isTalking);
+    me.muted = !microphone.track || room.rules.silenced || (this.isMuted && !this.isTalking);
     me.camera = camera.track !== null;
     publisher.isMuted = me.muted;
     if (this.isActive) {
@@ -227,6 +233,13 @@ export class Call {
     if (told === this.toldState) return;
     this.toldState = told;
     this.parts.connection.send({ type: 'state', ...state });
+  }
+
+  /** The host of the room has decided something. @param {import('./protocol.js').Rules} rules */
+  obey(rules) {
+    if (rules.silenced) this.isTalking = false;
+    this.host.take(rules, !this.isEntering);
+    this.tellState();
   }
 
   /** Whether those who were there before us are still being told. */
@@ -265,10 +278,11 @@ export class Call {
   /** @param {number} now */
   showHint(now) {
     const hint = find('hint', HTMLElement);
-    const isSpokenMuted = this.isMuted && now - this.loudSince < 1500 && this.loudSince > 0;
+    const { silenced } = this.parts.room.rules;
+    const isSpokenMuted = (this.isMuted || silenced) && now - this.loudSince < 1500 && this.loudSince > 0;
     hint.hidden = !this.isTalking && !isSpokenMuted;
     if (this.isTalking) setText(hint, t('call.push-to-talk'));
-    else if (isSpokenMuted) setText(hint, t('call.talking-muted'));
+    else if (isSpokenMuted) setText(hint, t(silenced ? 'call.silenced' : 'call.talking-muted'));
   }
 
   /** @param {import('./panel.js').Tab | null} tab */
@@ -287,7 +301,8 @@ export class Call {
     const { room, settings } = this.parts;
     const { me } = room;
     const control = show;
-    control('mic', { isOff: me.muted, sign: me.muted ? 'mic-off' : 'mic', text: t(me.muted ? 'control.unmute' : 'control.mute') });
+    const micText = room.rules.silenced ? 'call.silenced' : me.muted ? 'control.unmute' : 'control.mute';
+    control('mic', { isOff: me.muted, sign: me.muted ? 'mic-off' : 'mic', text: t(micText) });
     control('camera', {
       isOff: !me.camera,
       sign: me.camera ? 'camera' : 'camera-off',
@@ -302,6 +317,7 @@ export class Call {
     this.stage.isMirrored = settings.wishes.mirror;
     this.stage.update();
     this.people.update();
+    this.host.draw();
     find('alone', HTMLElement).hidden = room.people.size > 0;
   }
 

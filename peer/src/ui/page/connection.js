@@ -106,7 +106,7 @@ export class Connection {
 }
 
 /** After these the peer closes for good. */
-const LAST_WORDS = ['refused', 'replaced', 'left', 'failed'];
+const LAST_WORDS = ['refused', 'replaced', 'left', 'failed', 'excluded'];
 /** Bytes that may wait in the socket before pictures are dropped: two key frames of a large screen. */
 const MOST_BUFFERED = 2_000_000;
 const RETRIES = 5;

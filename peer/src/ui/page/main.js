@@ -79,6 +79,8 @@ class Page {
         return this.over({ title: 'over.replaced', hint: 'over.replaced-hint', button: 'over.use-here' });
       case 'failed':
         return this.over({ title: 'over.failed', hint: 'over.gone-hint', reason: message.message });
+      case 'excluded':
+        return this.over({ title: `over.${message.why}`, hint: `over.${message.why}-hint` });
       case 'left':
         return this.over({ title: 'over.left', hint: 'over.left-hint' });
       case 'lane':
@@ -105,12 +107,14 @@ class Page {
         return this.joined(event.id, event.name);
       case 'peer-joined':
         if (!this.room.people.has(event.peer) && !this.call.isEntering) notice(t('notice.joined', { name: event.name }));
-        this.room.enter(event.peer, event.name, event.safety_number);
+        this.room.enter(event.peer, event.name, event.safety_number, event.host ?? false);
         break;
       case 'peer-left':
         this.room.leave(event.peer);
-        notice(t(event.reason === 'lost' ? 'notice.lost' : 'notice.left', { name: event.name }));
+        notice(t(`notice.${event.reason}`, { name: event.name }));
         break;
+      case 'rules':
+        return this.call.obey(event);
       case 'track': {
         const isNew = this.room.track(event);
         if (isNew && event.source === 'screen' && event.kind === 'video') notice(t('notice.sharing', { name: event.name }));
@@ -146,6 +150,7 @@ class Page {
     this.settings.begin(welcome.video);
     this.publisher.begin(welcome.next_track);
     this.invite = welcome.invite;
+    this.room.me.isHost = welcome.host ?? false;
     this.banner(null);
     if (this.call.isActive) this.call.end();
     this.room.clear();

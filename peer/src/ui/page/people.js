@@ -2,18 +2,20 @@
  * The list of people: who is muted, who raises a hand, the way to each, their volume, and the safety number to compare.
  */
 import { find, icon, make, setText } from './dom.js';
-import { Room } from './room.js';
 import { initials, tone } from './tile.js';
 import { label, t } from './i18n.js';
 
 /** @typedef {import('./room.js').Person} Person */
 
 export class People {
-  /** @param {Room} room @param {(peer: string, volume: number) => void} onVolume */
-  constructor(room, onVolume) {
+  /**
+   * @param {import('./room.js').Room} room
+   * @param {{onVolume: (peer: string, volume: number) => void, onRemove: (peer: string) => void}} actions
+   */
+  constructor(room, actions) {
     this.list = find('people', HTMLUListElement);
     this.room = room;
-    this.onVolume = onVolume;
+    this.actions = actions;
     /** @type {Map<string, Row>} */
     this.rows = new Map();
   }
@@ -25,10 +27,11 @@ export class People {
       row.element.remove();
       this.rows.delete(id);
     }
-    this.row('me', null).show({ name: me.name, caption: t('call.you', { name: me.name }), id: me.id, isMuted: me.muted, hasHand: me.hand }, null);
+    this.row('me', null).show({ name: me.name, caption: t('call.you', { name: me.name }), id: me.id, isMuted: me.muted, hasHand: me.hand, isHost: me.isHost, mayRemove: false }, null);
     for (const person of people.values()) {
-      const { name, id, hand } = person;
-      this.row(id, person).show({ name, caption: name, id, isMuted: !Room.isHeard(person), hasHand: hand }, person);
+      const { name, id, hand, isHost } = person;
+      const mayRemove = me.isHost && !isHost;
+      this.row(id, person).show({ name, caption: name, id, isMuted: !this.room.isHeard(person), hasHand: hand, isHost, mayRemove }, person);
     }
   }
 
@@ -45,7 +48,8 @@ export class People {
   row(id, person) {
     const known = this.rows.get(id);
     if (known) return known;
-    const row = new Row(person, (volume) => this.onVolume(id, volume));
+    const { onVolume, onRemove } = this.actions;
+    const row = new Row(person, { onVolume: (volume) => onVolume(id, volume), onRemove: () => onRemove(id) });
     this.rows.set(id, row);
     this.list.append(row.element);
     return row;
@@ -53,30 +57,38 @@ export class People {
 }
 
 class Row {
-  /** @param {Person | null} person null for ourselves @param {(volume: number) => void} onVolume */
-  constructor(person, onVolume) {
+  /** @param {Person | null} person null for ourselves @param {{onVolume: (volume: number) => void, onRemove: () => void}} actions */
+  constructor(person, actions) {
     this.dot = make('span', { attributes: { 'aria-hidden': 'true' } });
     this.name = make('span', { class: 'who' });
     this.marks = make('span', { class: 'marks' });
+    this.remove = make('button', { class: 'quiet danger', attributes: { type: 'button' } });
+    this.remove.onclick = actions.onRemove;
     /** @type {(person: Person) => void} */
     this.showMore = () => {};
     const summary = make(person ? 'summary' : 'div', {}, this.dot, this.name, this.marks);
-    const inside = person ? make('details', {}, summary, this.more(person, onVolume)) : make('div', { class: 'self' }, summary);
+    const inside = person ? make('details', {}, summary, this.more(person, actions.onVolume)) : make('div', { class: 'self' }, summary);
     this.element = make('li', { class: 'person' }, inside);
     this.shown = '';
   }
 
-  /** @param {{name: string, caption: string, id: string, isMuted: boolean, hasHand: boolean}} what @param {Person | null} person */
-  show({ name, caption, id, isMuted, hasHand }, person) {
+  /**
+   * @param {{name: string, caption: string, id: string, isMuted: boolean, hasHand: boolean, isHost: boolean, mayRemove: boolean}} what
+   * @param {Person | null} person
+   */
+  show({ name, caption, id, isMuted, hasHand, isHost, mayRemove }, person) {
     this.dot.className = `dot tone-${tone(id)}`;
     setText(this.dot, initials(name));
     setText(this.name, caption);
     if (person) this.showMore(person);
+    this.remove.hidden = !mayRemove;
+    setText(this.remove, t('host.remove', { name }));
     const way = person?.way ?? 'none';
-    const state = [isMuted, hasHand, way, document.documentElement.lang].join();
+    const state = [isMuted, hasHand, isHost, way, document.documentElement.lang].join();
     if (state === this.shown) return;
     this.shown = state;
     this.marks.replaceChildren();
+    if (isHost) this.mark('host', t('people.host'));
     if (hasHand) this.mark('hand', t('people.hand'));
     if (isMuted) this.mark('mic-off', t('people.muted'));
     if (!person) return;
@@ -117,6 +129,6 @@ class Row {
     };
     const volume = make('div', { class: 'volume' });
     volume.append(icon('speaker'), range);
-    return make('div', { class: 'more' }, volume, way, make('div', {}, title, number, hint));
+    return make('div', { class: 'more' }, volume, way, make('div', {}, title, number, hint), this.remove);
   }
 }

@@ -14,7 +14,7 @@
  */
 /**
  * @typedef {{type: 'welcome', version: number, resume: string, name: string, room: string, invite: string,
- *   video: VideoWishes, in_call: boolean, next_track?: number}} Welcome
+ *   host?: boolean, video: VideoWishes, in_call: boolean, next_track?: number}} Welcome
  */
 /** @typedef {{type: 'encode', track: number, bitrate_kbps: number, layers: number, rest?: boolean}} EncodeOrder */
 /** @typedef {{type: 'state', peer: string, muted: boolean, camera: boolean, hand: boolean}} StateMessage */
@@ -27,6 +27,7 @@
  *   | {type: 'key', track: number}
  *   | {type: 'levels', levels: Record<string, number>}
  *   | {type: 'failed', message: string}
+ *   | {type: 'excluded', why: 'removed' | 'locked'}
  *   | {type: 'pong', t: number}
  *   | {type: 'left'}} PeerMessage
  */
@@ -41,11 +42,13 @@
  *   rtt_ms: number | null, frames: number, frames_lost: number, freezes: number, freeze_ms: number, longest_gap_ms: number,
  *   latency_ms: number | null, jitter_buffer_ms: number, estimate_kbps: number, queue_ms: number, parity_share: number}} Stats
  */
+/** What the host of the room has decided; silenced: our own sound goes to nobody. @typedef {{event: 'rules', muted: boolean, locked: boolean, silenced: boolean}} Rules */
 /**
  * @typedef {TrackEvent | Stats
  *   | {event: 'joined', id: string, name: string, room: string}
- *   | {event: 'peer-joined', peer: string, name: string, safety_number: string}
- *   | {event: 'peer-left', peer: string, name: string, reason: 'left' | 'lost'}
+ *   | {event: 'peer-joined', peer: string, name: string, safety_number: string, host?: boolean}
+ *   | {event: 'peer-left', peer: string, name: string, reason: 'left' | 'lost' | 'removed'}
+ *   | Rules
  *   | {event: 'track-ended', peer: string, track: number}
  *   | {event: 'path', peer: string, kind: Way, rtt_ms: number | null, address_family: string | null}
  *   | {event: 'rendezvous-lost', reason: string, final: boolean}
@@ -62,6 +65,9 @@
  *   | {type: 'volume', peer: string, volume: number}
  *   | {type: 'want', peer: string, track: number, wanted: boolean}
  *   | {type: 'need-key', peer: string, track: number}
+ *   | {type: 'mute-all', on: boolean}
+ *   | {type: 'lock', on: boolean}
+ *   | {type: 'remove', peer: string}
  *   | {type: 'ping', t: number}
  *   | {type: 'leave'}} PageMessage
  */

@@ -13,6 +13,7 @@ import { Decoder } from './decoder.js';
  * @property {import('./protocol.js').Way | null} way
  * @property {number | null} rtt
  * @property {Map<number, Track>} tracks
+ * @property {boolean} isHost
  * @property {boolean} muted
  * @property {boolean} hand
  * @property {number} volume
@@ -25,7 +26,9 @@ export class Room {
   constructor(needKey) {
     this.needKey = needKey;
     /** Ourselves. */
-    this.me = { id: '', name: '', muted: false, camera: false, hand: false };
+    this.me = { id: '', name: '', isHost: false, muted: false, camera: false, hand: false };
+    /** What the host of the room wants. */
+    this.rules = { muted: false, locked: false, silenced: false };
     /** @type {Map<string, Person>} in the order they came */
     this.people = new Map();
     /** @type {Map<number, {peer: string, track: number}>} */
@@ -36,16 +39,18 @@ export class Room {
   clear() {
     for (const id of [...this.people.keys()]) this.leave(id);
     this.lanes.clear();
+    this.rules = { muted: false, locked: false, silenced: false };
   }
 
-  /** @param {string} id @param {string} name @param {string} safety */
-  enter(id, name, safety) {
+  /** @param {string} id @param {string} name @param {string} safety @param {boolean} isHost */
+  enter(id, name, safety, isHost) {
     const known = this.people.get(id);
-    if (known) return void Object.assign(known, { name, safety });
+    if (known) return void Object.assign(known, { name, safety, isHost });
     this.people.set(id, {
       id,
       name,
       safety,
+      isHost,
       way: null,
       rtt: null,
       tracks: new Map(),
@@ -115,8 +120,9 @@ export class Room {
       .pop();
   }
 
-  /** Whether they have a track of sound that is not muted. @param {Person} person */
-  static isHeard(person) {
+  /** Whether they have a track of sound that nobody has muted. @param {Person} person */
+  isHeard(person) {
+    if (this.rules.muted && !person.isHost) return false;
     const hasSound = [...person.tracks.values()].some((it) => it.info.kind === 'audio' && it.info.source !== 'screen-audio');
     return hasSound && !person.muted;
   }

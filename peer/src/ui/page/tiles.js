@@ -84,7 +84,7 @@ export class Stage {
   /** @param {import('./room.js').Person} person @param {import('./decoder.js').Decoder | null} decoder @param {boolean} isScreen @returns {View} */
   view(person, decoder, isScreen) {
     const caption = isScreen ? t('call.screen-of', { name: person.name }) : person.name;
-    const isMuted = !isScreen && !Room.isHeard(person);
+    const isMuted = !isScreen && !this.room.isHeard(person);
     const hasHand = person.hand && !isScreen;
     const { id, name, way } = person;
     return { id, name, caption, isOwn: false, isScreen, isMuted, hasHand, isPinned: false, isMirrored: false, way, own: null, decoder };
