@@ -197,7 +197,7 @@ impl Transfers {
         let reason = format!("it cannot be read any longer: {reason}");
         self.tasks.push_back(Task::Cancel(peer, transfer));
         self.tasks.push_back(Task::Say(Some(peer), Saying::Stop { transfer, reason: Some(reason.clone()) }.encode()));
-        self.tasks.push_back(Task::Tell(News::Failed { peer, id: upload.file, reason }));
+        self.tell_stopped(peer, upload.file, reason);
     }
 
     /// Our page is gone, and with it the files and whoever would put others away.
@@ -277,18 +277,13 @@ impl Transfers {
     fn handle_stop(&mut self, peer: PeerId, transfer: TransferId, reason: Option<String>) {
         if let Some(upload) = self.uploads.remove(&(peer, transfer)) {
             self.tasks.push_back(Task::Cancel(peer, transfer));
-            if reason.is_none()
-                && let Some((file, Offer { size: bytes, .. })) = self.ours.get(&upload.file)
-            {
+            match (reason, self.ours.get(&upload.file)) {
+                (Some(reason), _) => self.tell_stopped(peer, upload.file, harmless_reason(&reason)),
                 // They have all of it; the network has not told of the last pieces yet.
-                self.tasks.push_back(Task::Tell(News::Arrived { file: *file, peer, bytes: *bytes }));
-            }
-            if let Some(reason) = reason {
-                self.tasks.push_back(Task::Tell(News::Failed {
-                    peer,
-                    id: upload.file,
-                    reason: harmless_reason(&reason),
-                }));
+                (None, Some((file, Offer { size: bytes, .. }))) => {
+                    self.tasks.push_back(Task::Tell(News::Arrived { file: *file, peer, bytes: *bytes }));
+                }
+                (None, None) => {}
             }
             return;
         }
@@ -300,6 +295,12 @@ impl Transfers {
             self.tasks.push_back(Task::Accept(peer, transfer, 0));
             let reason = harmless_reason(&reason.unwrap_or_default());
             self.tasks.push_back(Task::Tell(News::Failed { peer, id, reason }));
+        }
+    }
+
+    fn tell_stopped(&mut self, peer: PeerId, id: FileId, reason: String) {
+        if let Some((file, _)) = self.ours.get(&id) {
+            self.tasks.push_back(Task::Tell(News::Stopped { file: *file, peer, reason }));
         }
     }
 

@@ -46,12 +46,21 @@ pub enum News {
         /// The bytes.
         data: Bytes,
     },
-    /// A file does not come any further, or not to somebody.
+    /// A file does not come any further.
     Failed {
-        /// From whom or to whom.
+        /// From whom.
         peer: PeerId,
         /// Which.
         id: FileId,
+        /// Why.
+        reason: String,
+    },
+    /// One of our files goes no further to somebody.
+    Stopped {
+        /// Which, as the page numbers it.
+        file: u32,
+        /// To whom.
+        peer: PeerId,
         /// Why.
         reason: String,
     },

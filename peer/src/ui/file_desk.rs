@@ -106,6 +106,7 @@ fn tell(outbox: &Outbox, news: News) {
         News::Withdrawn(peer, id) => FileNews::Withdrawn { peer: text(peer), id: hex(id) },
         News::Begun { peer, id, number } => FileNews::Begun { peer: text(peer), id: hex(id), number },
         News::Failed { peer, id, reason } => FileNews::Failed { peer: text(peer), id: hex(id), reason },
+        News::Stopped { file, peer, reason } => FileNews::Stopped { file, peer: text(peer), reason },
         News::Read { file, ticket, offset, length } => FileNews::Read { file, ticket, offset, length },
         News::Arrived { file, peer, bytes } => FileNews::Arrived { file, peer: text(peer), bytes },
     };

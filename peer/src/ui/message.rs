@@ -87,6 +87,8 @@ pub enum FileNews {
     Begun { peer: String, id: String, number: u32 },
     /// It does not come any further.
     Failed { peer: String, id: String, reason: String },
+    /// One of the page's goes no further to somebody.
+    Stopped { file: u32, peer: String, reason: String },
     /// These bytes are to be read, and sent with this ticket.
     Read { file: u32, ticket: u32, offset: u64, length: u64 },
     /// So much has arrived at somebody.

@@ -11,6 +11,8 @@ import { notice } from './notices.js';
 import { troubleText } from './lobby.js';
 import { Chat } from './chat.js';
 import { Details } from './details.js';
+import { listenForDrops } from './drop.js';
+import { Files } from './files.js';
 import { Panel, TABS } from './panel.js';
 import { HostControls } from './host-controls.js';
 import { People } from './people.js';
@@ -49,6 +51,7 @@ export class Call {
     /** Keeps the order in which devices fail and return, to say it once. @type {Map<string, string | null>} */
     this.troubles = new Map();
     this.chat = new Chat((text) => connection.send({ type: 'chat', text }));
+    this.files = new Files(room, connection, (name, file) => this.offered(name, file));
     this.host = new HostControls(room, (message) => connection.send(message));
     this.people = new People(room, {
       onVolume: (peer, volume) => connection.send({ type: 'volume', peer, volume }),
@@ -96,6 +99,7 @@ export class Call {
       talk: (isHeld) => this.talk(isHeld),
       close: () => this.panel.close(),
     });
+    listenForDrops({ isActive: () => this.isActive, take: (files) => this.offer(files) });
     camera.listeners.push(() => this.isActive && this.devicesChanged());
     microphone.listeners.push(() => this.isActive && this.devicesChanged());
     settings.listeners.push(() => this.draw());
@@ -113,6 +117,7 @@ export class Call {
     find('alone-invite', HTMLElement).replaceChildren(inviteBlock(invite, false));
     this.devicesChanged();
     this.tellState();
+    this.files.begin();
   }
 
   end() {
@@ -255,6 +260,20 @@ export class Call {
     this.draw();
   }
 
+  /** @param {File[]} files */
+  offer(files) {
+    if (this.panel.open !== 'chat') this.panel.show('chat');
+    this.files.offer(files);
+  }
+
+  /** Somebody offers a file. @param {string} name @param {string} file */
+  offered(name, file) {
+    if (this.panel.open === 'chat') return;
+    if (!this.isEntering) notice(t('notice.file', { name, file }));
+    this.unread += 1;
+    this.draw();
+  }
+
   /** @param {Record<string, number>} levels @param {number} now */
   levels(levels, now) {
     for (const [id, level] of Object.entries(levels)) {
@@ -318,6 +337,7 @@ export class Call {
     this.stage.update();
     this.people.update();
     this.host.draw();
+    this.files.draw();
     find('alone', HTMLElement).hidden = room.people.size > 0;
   }
 

@@ -14,6 +14,7 @@ import { keep, kept } from './kept.js';
  * @property {(event: import('./protocol.js').PeerEvent) => void} onEvent
  * @property {(picture: import('./protocol.js').Picture) => void} onPicture
  * @property {(samples: Int16Array) => void} onSound
+ * @property {(piece: import('./protocol.js').Piece) => void} onPiece
  * @property {(state: 'broken' | 'gone') => void} onLost broken: it is tried again; gone: it was tried long enough
  */
 
@@ -92,7 +93,8 @@ export class Connection {
   receive(data) {
     const content = readBinary(data);
     if (content instanceof Int16Array) this.listener.onSound(content);
-    else if (content) this.listener.onPicture(content);
+    else if (content && 'lane' in content) this.listener.onPicture(content);
+    else if (content) this.listener.onPiece(content);
   }
 
   /** @param {WebSocket} socket */

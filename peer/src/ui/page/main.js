@@ -30,6 +30,7 @@ class Page {
       onMessage: (message) => this.message(message),
       onEvent: (event) => this.event(event),
       onPicture: (picture) => this.room.picture(picture),
+      onPiece: (piece) => this.call.files.take(piece),
       onSound: (samples) => this.sound.play(samples),
       onLost: (state) => this.lost(state),
     });
@@ -95,6 +96,8 @@ class Page {
         return this.state(message);
       case 'chat':
         return this.call.heard(message);
+      case 'file':
+        return this.call.files.hear(message);
       case 'pong':
         return;
     }
@@ -153,6 +156,7 @@ class Page {
     this.room.me.isHost = welcome.host ?? false;
     this.banner(null);
     if (this.call.isActive) this.call.end();
+    this.call.files.forget();
     this.room.clear();
     this.lobby.begin(welcome.room, welcome.name);
     setText(find('call-room', HTMLElement), welcome.room);

@@ -1,8 +1,8 @@
 /**
  * What the page and the peer program say to each other: text messages as types, binary messages with their header.
  *
- * A binary message is sixteen bytes of header, little endian, and then a picture as WebCodecs gives it, or sound as
- * 48 kHz mono samples of 16 bits. Nothing else of the page knows an offset.
+ * A binary message is sixteen bytes of header, little endian, and then a picture as WebCodecs gives it, sound as 48 kHz mono
+ * samples of 16 bits, or a piece of a file. Nothing else of the page knows an offset.
  */
 
 /** @typedef {'camera' | 'screen' | 'microphone' | 'screen-audio'} OwnSource */
@@ -20,7 +20,17 @@
 /** @typedef {{type: 'state', peer: string, muted: boolean, camera: boolean, hand: boolean}} StateMessage */
 /** @typedef {{type: 'chat', id: string | number, peer: string | null, name: string, text: string, at: number}} ChatMessage */
 /**
- * @typedef {Welcome | EncodeOrder | StateMessage | ChatMessage
+ * What we are told of files: `file` numbers one of ours, `peer` and `id` name one of theirs.
+ * @typedef {{type: 'file', news: 'offered', peer: string, id: string, name: string, size: number}
+ *   | {type: 'file', news: 'withdrawn', peer: string, id: string}
+ *   | {type: 'file', news: 'begun', peer: string, id: string, number: number}
+ *   | {type: 'file', news: 'failed', peer: string, id: string, reason: string}
+ *   | {type: 'file', news: 'read', file: number, ticket: number, offset: number, length: number}
+ *   | {type: 'file', news: 'arrived', file: number, peer: string, bytes: number}
+ *   | {type: 'file', news: 'stopped', file: number, peer: string, reason: string}} FileNews
+ */
+/**
+ * @typedef {Welcome | EncodeOrder | StateMessage | ChatMessage | FileNews
  *   | {type: 'refused', message: string}
  *   | {type: 'replaced'}
  *   | {type: 'lane', lane: number, peer: string, track: number}
@@ -57,7 +67,16 @@
  */
 
 /**
- * @typedef {{type: 'join', name: string}
+ * What we want with files.
+ * @typedef {{type: 'file', wish: 'offer', file: number, name: string, size: number}
+ *   | {type: 'file', wish: 'withdraw', file: number}
+ *   | {type: 'file', wish: 'fetch', peer: string, id: string}
+ *   | {type: 'file', wish: 'taken', peer: string, id: string, bytes: number}
+ *   | {type: 'file', wish: 'abort', peer: string, id: string}
+ *   | {type: 'file', wish: 'unreadable', ticket: number, message: string}} FileWish
+ */
+/**
+ * @typedef {FileWish | {type: 'join', name: string}
  *   | {type: 'publish', track: number, source: OwnSource, codec?: string, width?: number, height?: number, rate?: number, smaller_of?: number}
  *   | {type: 'unpublish', track: number}
  *   | {type: 'state', muted: boolean, camera: boolean, hand: boolean}
@@ -72,6 +91,7 @@
  *   | {type: 'leave'}} PageMessage
  */
 
+/** The next bytes of the file that was begun with this number. @typedef {{number: number, bytes: Uint8Array}} Piece */
 /** @typedef {{lane: number, isKey: boolean, layer: number, capturedUs: number, bytes: Uint8Array}} Picture */
 
 /** Samples in one message of sound: 10 ms. */
@@ -105,15 +125,29 @@ export function soundMessage(track, samples, capturedUs) {
 }
 
 /**
- * What a binary message of the peer carries; null if it is neither picture nor sound.
+ * The message that carries a piece of one of our files.
+ * @param {number} ticket what it was asked for with
+ * @param {ArrayBuffer} bytes
+ */
+export function pieceMessage(ticket, bytes) {
+  const message = new ArrayBuffer(HEADER + bytes.byteLength);
+  writeHeader(message, PIECE, 0, 0, 0);
+  new DataView(message).setUint32(4, ticket, true);
+  new Uint8Array(message, HEADER).set(new Uint8Array(bytes));
+  return message;
+}
+
+/**
+ * What a binary message of the peer carries; null if it is of no kind we know.
  * @param {ArrayBuffer} message
- * @returns {Picture | Int16Array | null}
+ * @returns {Picture | Int16Array | Piece | null}
  */
 export function readBinary(message) {
   if (message.byteLength < HEADER) return null;
   const view = new DataView(message);
   const kind = view.getUint8(0);
   if (kind === SOUND) return new Int16Array(message, HEADER, (message.byteLength - HEADER) >> 1);
+  if (kind === PIECE) return { number: view.getUint32(4, true), bytes: new Uint8Array(message, HEADER) };
   if (kind !== PICTURE) return null;
   const flags = view.getUint8(1);
   return {
@@ -148,3 +182,4 @@ function writeHeader(message, kind, flags, track, capturedUs) {
 const HEADER = 16;
 const PICTURE = 1;
 const SOUND = 2;
+const PIECE = 3;
