@@ -248,7 +248,7 @@ test('at 360 pixels nothing sticks out', async (t) => {
     await page.locator('.tile').nth(3).waitFor();
     await fits(page, `call${locale}`);
     for (const tab of ['chat', 'people', 'details']) {
-      if (tab === 'chat') await page.locator('#control-chat').click();
+      if (tab === 'chat') await showFiles(peer);
       await page.locator(`#tab-${tab}`).click();
       if (tab === 'people') await page.locator('.person summary').first().click();
       if (tab === 'details') for (let second = 0; second < 30; second += 1) peer.figures(second);
@@ -342,7 +342,8 @@ for (const colorScheme of /** @type {const} */ (['light', 'dark'])) {
     await page.locator('#banner').waitFor();
     await axe(page, 'call');
     await page.screenshot({ path: `${SHOTS}/call-${colorScheme}.png` });
-    await page.keyboard.press('c');
+    await showFiles(peer);
+    await page.locator('#chat-text').focus();
     await page.keyboard.type('Hello, see https://example.org/agenda');
     await page.keyboard.press('Enter');
     await page.locator('.message').waitFor();
@@ -428,6 +429,25 @@ async function fits(page, name) {
       .map((it) => `${it.tagName}#${it.id}.${it.className}`);
   });
   assert.deepEqual(out, [], name);
+}
+
+/** Opens the chat, with a file of ours and three of somebody else: offered, on its way, and failed. @param {Pretend} peer */
+async function showFiles(peer) {
+  const { page, people: [bob] } = peer;
+  const offers = { a: 'holiday pictures of the whole family, 2026.zip', b: 'minutes.pdf', c: '會議紀錄.odt' };
+  await page.evaluate(() => void delete (/** @type {any} */ (window).showSaveFilePicker));
+  await page.locator('#control-chat').click();
+  await page.locator('#file-chooser').setInputFiles({ name: 'mine.txt', mimeType: 'text/plain', buffer: Buffer.from('mine') });
+  for (const [id, name] of Object.entries(offers)) peer.say({ type: 'file', news: 'offered', peer: bob?.id, id, name, size: 12_345_678 });
+  for (const [number, id] of ['b', 'c'].entries()) {
+    await page.locator('.file').filter({ hasText: offers[/** @type {'b' | 'c'} */ (id)] }).getByRole('button').click();
+    await until('a wish', async () => peer.said('file').some((wish) => wish.wish === 'fetch' && wish.id === id), (is) => is);
+    peer.say({ type: 'file', news: 'begun', peer: bob?.id, id, number });
+  }
+  peer.piece(0, 0, 5_000_000);
+  peer.say({ type: 'file', news: 'failed', peer: bob?.id, id: 'c', reason: 'it is offered no longer' });
+  await page.locator('.file .trouble').waitFor();
+  await until('progress', () => page.locator('.file progress:visible').count(), (count) => count === 1);
 }
 
 /** @param {import('playwright-core').Page} page @param {string} where */

@@ -64,6 +64,15 @@ export class Pretend {
     this.socket?.send(JSON.stringify(message));
   }
 
+  /** Sends a piece of a file. @param {number} number @param {number} offset @param {number} length */
+  piece(number, offset, length) {
+    const message = Buffer.alloc(16 + length);
+    message.writeUInt8(3, 0);
+    message.writeUInt32LE(number, 4);
+    message.writeBigUInt64LE(BigInt(offset), 8);
+    this.socket?.send(message);
+  }
+
   /** @param {any} message */
   text(message) {
     this.heard.push(message);

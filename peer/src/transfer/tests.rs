@@ -380,7 +380,7 @@ impl Room {
                     person.transfers.handle_taken(peer, id, person.saved.len() as u64);
                 }
             }
-            News::Failed { reason, .. } => person.failed.push(reason),
+            News::Failed { reason, .. } | News::Stopped { reason, .. } => person.failed.push(reason),
             News::Read { ticket, .. } if person.is_unreadable => {
                 person.transfers.handle_unreadable(ticket, "it was changed");
             }

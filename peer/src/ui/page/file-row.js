@@ -34,7 +34,7 @@ export class FileRow {
 /** @param {number} bytes */
 export function sizeText(bytes) {
   const at = Math.min(UNITS.length - 1, Math.floor(Math.log10(Math.max(1, bytes)) / 3));
-  const format = new Intl.NumberFormat(document.documentElement.lang, { style: 'unit', unit: UNITS[at], maximumSignificantDigits: 3 });
+  const format = new Intl.NumberFormat(document.documentElement.lang, { style: 'unit', unit: UNITS[at], unitDisplay: at === 0 ? 'long' : 'short', maximumSignificantDigits: 3 });
   return format.format(bytes / 1000 ** at);
 }
 
