@@ -10,7 +10,7 @@ import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { browser, newPage, until } from './chromium.js';
 import { Room, demoGuest } from './programs.js';
-import { film, portrait, tone } from './stage-set.js';
+import { film, looksLike, portrait, tone } from './stage-set.js';
 
 const FOLDER = mkdtempSync(join(tmpdir(), 'meipo-stage-'));
 after(() => rmSync(FOLDER, { recursive: true, force: true }));
@@ -349,11 +349,6 @@ async function quiet(person, frequency) {
   await person.page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 1200)));
   const [level = 0] = await person.hears([frequency]);
   return level;
-}
-
-/** @param {number[][]} seen @param {number[][]} expected */
-function looksLike(seen, expected) {
-  return seen.every((colour, at) => colour.every((value, channel) => Math.abs(value - (expected[at]?.[channel] ?? 999)) < 60));
 }
 
 /** @param {string} port @param {string} path @param {Record<string, string>} headers @returns {Promise<number>} */

@@ -31,7 +31,8 @@ test('a file that is dropped at one page is saved from another, unchanged, while
   await row.getByRole('button', { name: 'Save holiday 茶.bin' }).click();
   const levels = [];
   while (!(await row.getByText('3 MB, saved').isVisible())) {
-    await alice.page.waitForTimeout(250);
+    // Longer than the pause between two bursts.
+    await alice.page.waitForTimeout(1000);
     levels.push((await alice.hears([FREQUENCY]))[0] ?? -200);
   }
   const saved = await download;

@@ -137,7 +137,7 @@ export async function demoGuest(t, name, options) {
 }
 
 /** @param {string} name @param {Program} program @param {import('playwright-core').BrowserContext} context @param {string} url */
-async function visit(name, program, context, url) {
+export async function visit(name, program, context, url) {
   await context.addInitScript(listen);
   const { page, errors } = await newPage(context);
   await page.goto(url);
@@ -173,14 +173,7 @@ export class Person {
   quarters(name) {
     return this.tile(name)
       .locator('canvas')
-      .evaluateAll((all) => {
-        const canvas = all[0];
-        if (!(canvas instanceof HTMLCanvasElement) || canvas.hidden) return null;
-        const small = new OffscreenCanvas(2, 2).getContext('2d');
-        small?.drawImage(canvas, 0, 0, 2, 2);
-        const { data } = small?.getImageData(0, 0, 2, 2) ?? { data: [] };
-        return [0, 4, 8, 12].map((at) => [...data.slice(at, at + 3)]);
-      });
+      .evaluateAll(meanColours);
   }
 
   /** How strong each of these frequencies is in what is heard, decibels, the most since the last call. @param {number[]} frequencies @returns {Promise<number[]>} */
@@ -189,8 +182,18 @@ export class Person {
   }
 }
 
+/** Runs in the page: the mean colours of the four quarters of the first of these canvases. @param {Element[]} all */
+export function meanColours(all) {
+  const [canvas] = all;
+  if (!(canvas instanceof HTMLCanvasElement) || canvas.hidden) return null;
+  const small = new OffscreenCanvas(2, 2).getContext('2d');
+  small?.drawImage(canvas, 0, 0, 2, 2);
+  const { data } = small?.getImageData(0, 0, 2, 2) ?? { data: [] };
+  return [0, 4, 8, 12].map((at) => [...data.slice(at, at + 3)]);
+}
+
 /** Runs in the page before it: keeps an ear at what goes to the speaker. */
-function listen() {
+export function listen() {
   const connect = AudioNode.prototype.connect;
   /** @type {AnalyserNode | null} */
   let ear = null;

@@ -30,6 +30,11 @@ export function film(file, quarters) {
   writeFileSync(file, Buffer.concat([Buffer.from(`YUV4MPEG2 W${width} H${height} F10:1 Ip A1:1 C420jpeg\n`), ...frames]));
 }
 
+/** Whether these are the colours of a film. @param {number[][]} seen @param {number[][]} expected */
+export function looksLike(seen, expected) {
+  return seen.every((colour, at) => colour.every((value, channel) => Math.abs(value - (expected[at]?.[channel] ?? 999)) < 60));
+}
+
 /** Bursts of a tone: steady ones count as noise and are taken away. @param {string} file @param {number} frequency hertz */
 export function tone(file, frequency) {
   const [rate, seconds] = [48_000, 2];
