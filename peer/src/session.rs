@@ -102,6 +102,18 @@ pub enum StayError {
     },
 }
 
+/// Why a name leads to nobody.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CalledError {
+    /// It is nobody's.
+    #[error("nobody here is called {0:?}")]
+    Nobody(String),
+    /// It is the name of several.
+    #[error("several people are called {0:?}; say which by id: {1}, {2} …")]
+    Several(String, String, String),
+}
+
 impl Session {
     /// Begins to enter the room.
     ///
@@ -215,6 +227,25 @@ impl Session {
     /// What a peer calls itself.
     pub fn name_of(&self, peer: PeerId) -> String {
         self.names.get(&peer).cloned().unwrap_or_else(|| peer.short())
+    }
+
+    /// Whether we are a host of the room.
+    pub fn is_host(&self) -> bool {
+        self.is_host
+    }
+
+    /// Who is here under this name or short id.
+    ///
+    /// # Errors
+    /// When nobody is, or several are.
+    pub fn peer_called(&self, name: &str) -> Result<PeerId, CalledError> {
+        let is_it = |peer: &PeerId| self.name_of(*peer) == name || peer.short() == name;
+        let mut found = self.connected.iter().copied().filter(is_it);
+        match (found.next(), found.next()) {
+            (Some(peer), None) => Ok(peer),
+            (None, _) => Err(CalledError::Nobody(name.to_owned())),
+            (Some(one), Some(other)) => Err(CalledError::Several(name.to_owned(), one.short(), other.short())),
+        }
     }
 
     /// Says goodbye, after what was published is on its way.

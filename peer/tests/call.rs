@@ -11,6 +11,8 @@ mod stage;
 use std::io::Write;
 use std::process::{Command, Output};
 
+use meipo::link::Link;
+use meipo::trust::host::HostKey;
 use peer::pattern::find_onset;
 use pulseaudio::PlaybackStream;
 use tokio::time::Instant;
@@ -64,6 +66,34 @@ fn muted_is_silence_and_what_is_typed_is_read() {
     type_line(&mut alice, "/leave");
     bob.wait("goodbye", |event| event["event"] == "peer-left" && event["reason"] == "left");
     assert!(alice.ended().success());
+}
+
+#[test]
+fn a_host_mutes_everyone_and_puts_somebody_out_by_name() {
+    let Some(server) = SoundServer::start(&SINKS) else { return };
+    let mut room = Room::open();
+    let link = room.link.parse::<Link>().unwrap().with_host_key(HostKey::from_bytes([5; 32]));
+    room.link = link.to_host_text();
+    let mut alice = caller(&room, &server, "alice", &["--raw"]);
+    room.link = link.to_string();
+    let mut bob = caller(&room, &server, "bob", &["--raw"]);
+    bob.wait("alice", |event| event["event"] == "track");
+    let ear = server.listen("alice_ear");
+    let _voice = server.speak("bob_mouth");
+    ear.until_heard();
+    type_line(&mut alice, "/muteall");
+    bob.wait("rules", |event| event["event"] == "rules" && event["silenced"] == true);
+    bob.wait("off", |event| event["event"] == "microphone" && event["muted"] == true);
+    alice.wait("silence", |event| event["event"] == "presence" && event["muted"] == true);
+    bob.seen.clear();
+    type_line(&mut bob, "/unmute");
+    type_line(&mut alice, "/unmuteall");
+    bob.wait("on", |event| event["event"] == "microphone" && event["muted"] == false);
+    assert!(!bob.seen.iter().any(|event| event["event"] == "microphone" && event["muted"] == true));
+    server.listen("alice_ear").until_heard();
+    type_line(&mut alice, "/remove bob");
+    alice.wait("removal", |event| event["event"] == "peer-left" && event["reason"] == "removed");
+    assert!(!bob.ended().success());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Lines and keys go in, [`Action`]s come out; time goes in with the keys, because most terminals do not tell when a key is
 //! released and the held space bar has to be guessed from how it repeats.
 
+use meipo::node::Order;
 use meipo::units::Time;
 
 use crate::params::{CHAT_MAX_TEXT, HOLD_PATIENCE};
@@ -20,13 +21,17 @@ pub enum Action {
     Talk(bool),
     /// To raise a hand, or to take it down.
     ToggleHand,
+    /// As host: to mute everyone or let them speak, to lock the room or unlock it.
+    Order(Order),
+    /// As host: to put out whoever has this name or short id.
+    Remove(String),
     /// To go.
     Leave,
     /// Something that cannot be.
-    Unknown(UnknownCommand),
+    Refused(CommandError),
 }
 
-/// What a line of a program without a screen means; `None` if there is nothing in it.
+/// What a line means; `None` if there is nothing in it.
 pub fn action_of(line: &str) -> Option<Action> {
     let line = line.trim();
     match line {
@@ -34,19 +39,36 @@ pub fn action_of(line: &str) -> Option<Action> {
         "/mute" => Some(Action::Mute(true)),
         "/unmute" => Some(Action::Mute(false)),
         "/hand" => Some(Action::ToggleHand),
+        "/muteall" => Some(Action::Order(Order::Mute(true))),
+        "/unmuteall" => Some(Action::Order(Order::Mute(false))),
+        "/lock" => Some(Action::Order(Order::Lock(true))),
+        "/unlock" => Some(Action::Order(Order::Lock(false))),
+        "/remove" => Some(Action::Refused(CommandError::Nameless)),
         "/leave" | "/quit" => Some(Action::Leave),
         command if command.starts_with('/') && !command.starts_with("//") => {
-            Some(Action::Unknown(UnknownCommand(command.to_owned())))
+            let name = command.strip_prefix("/remove ").map(|name| name.trim().to_owned());
+            let unknown = || Action::Refused(CommandError::Unknown(command.to_owned()));
+            Some(name.map_or_else(unknown, Action::Remove))
         }
         // Two slashes say one.
         text => Some(Action::Say(text.strip_prefix('/').unwrap_or(text).to_owned())),
     }
 }
 
-/// A line that begins like a command and is none.
+/// Why a line that begins like a command is none.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("there is no command {0}; there are /mute, /unmute, /hand and /leave, and // says a /")]
-pub struct UnknownCommand(String);
+#[non_exhaustive]
+pub enum CommandError {
+    /// Nobody knows it.
+    #[error(
+        "there is no command {0}; there are /mute, /unmute, /hand and /leave, for hosts /muteall, /unmuteall, /lock, /unlock \
+         and /remove NAME, and // says a /"
+    )]
+    Unknown(String),
+    /// It does not say whom.
+    #[error("whom? /remove NAME, or the short id of somebody")]
+    Nameless,
+}
 
 /// A key, as far as a call cares.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -89,7 +111,7 @@ impl Keys {
             Key::Character(character) => self.push(character),
             Key::Tab => return Some(Action::ToggleMute),
             Key::Enter if self.typed.trim().is_empty() => self.typed.clear(),
-            Key::Enter => return Some(Action::Say(std::mem::take(&mut self.typed))),
+            Key::Enter => return action_of(&std::mem::take(&mut self.typed)),
             Key::Backspace => drop(self.typed.pop()),
             Key::Escape if self.typed.is_empty() => return Some(Action::Leave),
             Key::Escape => self.typed.clear(),
@@ -142,7 +164,18 @@ mod tests {
         assert_eq!(action_of("/leave"), Some(Action::Leave));
         assert_eq!(action_of("//etc"), Some(Action::Say("/etc".into())));
         assert_eq!(action_of(" \n"), None);
-        assert_eq!(action_of("/sing"), Some(Action::Unknown(UnknownCommand("/sing".into()))));
+        assert_eq!(action_of("/sing"), Some(Action::Refused(CommandError::Unknown("/sing".into()))));
+    }
+
+    #[test]
+    fn a_host_has_commands_of_their_own() {
+        assert_eq!(action_of("/muteall"), Some(Action::Order(Order::Mute(true))));
+        assert_eq!(action_of("/unmuteall"), Some(Action::Order(Order::Mute(false))));
+        assert_eq!(action_of("/lock"), Some(Action::Order(Order::Lock(true))));
+        assert_eq!(action_of("/unlock"), Some(Action::Order(Order::Lock(false))));
+        assert_eq!(action_of("/remove  陳 美玲 "), Some(Action::Remove("陳 美玲".into())));
+        assert_eq!(action_of("/remove "), Some(Action::Refused(CommandError::Nameless)));
+        assert_eq!(action_of("/removed"), Some(Action::Refused(CommandError::Unknown("/removed".into()))));
     }
 
     #[test]
@@ -154,6 +187,8 @@ mod tests {
         assert_eq!(keys.typed(), "一 x");
         assert_eq!(keys.press(Key::Enter, at(0)), Some(Action::Say("一 x".into())));
         assert_eq!((keys.press(Key::Enter, at(0)), keys.typed()), (None, ""));
+        "/hand".chars().for_each(|c| drop(keys.press(Key::Character(c), at(0))));
+        assert_eq!(keys.press(Key::Enter, at(0)), Some(Action::ToggleHand), "what is a command in a pipe is one here");
     }
 
     #[test]

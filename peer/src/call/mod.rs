@@ -28,7 +28,7 @@ use meipo::media::Frame;
 use meipo::media::playout::Playout;
 use meipo::net::Endpoint;
 use meipo::net::clock::{Clock, unix_micros_now};
-use meipo::node::Event;
+use meipo::node::{Event, Order};
 use meipo::params::{PLAYOUT_LEAST, PLAYOUT_MOST};
 use meipo::units::PeerId;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
@@ -108,9 +108,9 @@ async fn speak(args: &CallArgs, options: &Options, link: Link, ends: Ends, progr
     let mut meters = interval(METERS_EVERY);
     meters.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let talk = Talk::new(session.endpoint().id(), options.name(), clock.now());
-    let (is_muted, is_talking) = (args.muted, false);
+    let (is_muted, is_talking, is_silenced) = (args.muted, false, false);
     let (delay, told) = (Delay::default(), BTreeMap::new());
-    let mut call = Call { session, talk, ends, clock, meters, delay, is_muted, is_talking, told };
+    let mut call = Call { session, talk, ends, clock, meters, delay, is_muted, is_talking, is_silenced, told };
     let result = call.attend().await;
     call.session.leave().await;
     result
@@ -129,6 +129,8 @@ struct Call {
     is_muted: bool,
     /// Whether the space bar is held, so that it is on all the same.
     is_talking: bool,
+    /// Whether the host lets nobody hear us, whatever we want.
+    is_silenced: bool,
     /// What was told of the others.
     told: BTreeMap<PeerId, Presence>,
 }
@@ -197,6 +199,10 @@ impl Call {
             Event::FramesLost { peer, track, count } => self.studio().mixer().handle_lost(peer, track, count),
             Event::Path { peer, .. } => self.talk.handle_path(peer),
             Event::Said { peer, bytes } => self.talk.handle_said(peer, &bytes, now, unix_micros_now() / 1000),
+            Event::Rules(rules) => {
+                self.is_silenced = rules.is_muted && !self.session.is_host();
+                self.open_microphone();
+            }
             Event::Joined { .. }
             | Event::RendezvousLost { .. }
             | Event::KeyFrameWanted { .. }
@@ -204,7 +210,6 @@ impl Call {
             | Event::SmallerBitrate { .. }
             | Event::Bulk { .. }
             | Event::BulkArrived { .. }
-            | Event::Rules(_)
             | Event::Excluded(_)
             | Event::Trouble { .. } => {}
         }
@@ -218,17 +223,31 @@ impl Call {
                     self.session.reporter().note(&error.to_string());
                 }
             }
-            Action::Mute(is_muted) => self.is_muted = is_muted,
-            Action::ToggleMute => self.is_muted = !self.is_muted,
+            Action::Mute(is_muted) => self.mute(is_muted),
+            Action::ToggleMute => self.mute(!self.is_muted),
+            Action::Order(order) => self.endpoint().order(order),
+            Action::Remove(who) => match self.session.peer_called(&who) {
+                Ok(peer) => self.endpoint().order(Order::Remove(peer)),
+                Err(error) => self.session.reporter().note(&error.to_string()),
+            },
             Action::Talk(is_talking) => self.is_talking = is_talking,
             Action::ToggleHand => {
                 let presence = self.talk.presence();
                 self.talk.set_presence(Presence { hand: !presence.hand, ..presence });
             }
-            Action::Unknown(command) => self.session.reporter().note(&command.to_string()),
+            Action::Refused(error) => self.session.reporter().note(&error.to_string()),
             Action::Leave => {}
         }
         self.open_microphone();
+    }
+
+    fn mute(&mut self, is_muted: bool) {
+        self.is_muted = is_muted;
+        if !is_muted && self.is_silenced {
+            self.session
+                .reporter()
+                .note("the host has muted everyone: nobody hears you until the host lets people speak");
+        }
     }
 
     fn handle_news(&mut self, news: News) {
@@ -256,7 +275,7 @@ impl Call {
     }
 
     fn is_open(&self) -> bool {
-        !self.is_muted || self.is_talking
+        !self.is_silenced && (!self.is_muted || self.is_talking)
     }
 
     async fn report_stats(&mut self) {
