@@ -80,6 +80,10 @@ pub const PLAYOUT_MOST: Duration = Duration::from_millis(500);
 /// Delay up to which late pictures slow the sound down: a picture's repetition at a usual round trip.
 pub const PLAYOUT_PICTURE_MOST: Duration = Duration::from_millis(250);
 
+/// How much earlier than the sound captured with it a picture may be shown: half of what lips and voice may be apart, and far
+/// below what people notice where the sound is late (125 ms, ITU-R BT.1359-1).
+pub const PLAYOUT_PICTURE_LEAD: Duration = Duration::from_millis(20);
+
 /// Frames of which span say what the way asks for.
 pub const PLAYOUT_MEMORY: Duration = Duration::from_secs(7);
 

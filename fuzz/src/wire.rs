@@ -190,14 +190,15 @@ pub fn jitter(mut data: &[u8]) {
             needs,
             data: Bytes::new(),
         };
-        clock.handle_frame(frame.captured, if flags & 32 == 32 { Sense::Sound } else { Sense::Picture }, now);
+        let sense = if flags & 32 == 32 { Sense::Sound } else { Sense::Picture };
+        clock.handle_frame(frame.captured, sense, now);
         jitter.push(frame, now);
-        while let Some(released) = jitter.poll(&clock, now) {
+        while let Some(released) = jitter.poll(clock.pace(sense), now) {
             if let meipo::media::jitter::Released::Frame(frame) = released {
                 assert!(last < Some(frame.number), "a frame returned");
                 last = Some(frame.number);
             }
         }
-        let _ = jitter.poll_timeout(&clock);
+        let _ = jitter.poll_timeout(clock.pace(sense));
     }
 }

@@ -1,13 +1,14 @@
 //! Jitter buffer: whole frames of one track arrive unevenly and leave in order, evenly, each once.
 //!
-//! When a frame is due is the playout clock's to say. A frame that is not there when a later one is due is lost; frames that
-//! need it are withheld until decoding can start again. A released frame never returns, and what comes too late is dropped.
+//! When a frame is due is the playout clock's to say, in a [`Pace`]. A frame that is not there when a later one is due is lost;
+//! frames that need it are withheld until decoding can start again. A released frame never returns, and what comes too late is
+//! dropped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Frame;
-use super::playout::{Playout, PlayoutClock};
+use super::playout::{Pace, Playout};
 use crate::params::{MAX_WAITING_FRAMES, PLAYOUT_GRACE, PLAYOUT_REBASE, PLAYOUT_STALE};
 use crate::units::{CaptureTime, FrameNumber, Time};
 
@@ -84,8 +85,8 @@ impl Jitter {
     }
 
     /// What leaves now; call until `None`.
-    pub fn poll(&mut self, clock: &PlayoutClock, now: Time) -> Option<Released> {
-        let due = self.due(clock)?;
+    pub fn poll(&mut self, pace: Pace, now: Time) -> Option<Released> {
+        let due = self.due(pace)?;
         if due > now {
             return None;
         }
@@ -102,7 +103,7 @@ impl Jitter {
         let frame = first.remove().frame;
         self.next = number.next();
         self.newest_left = latest(self.newest_left, frame.is_key(), frame.captured);
-        if !self.can_decode(&frame) || self.is_stale(due, now) && !self.is_awaited(&frame, clock, now) {
+        if !self.can_decode(&frame) || self.is_stale(due, now) && !self.is_awaited(&frame, pace, now) {
             self.wants_key |= frame.temporal_layer == 0;
             return Some(Released::Lost(1));
         }
@@ -111,8 +112,8 @@ impl Jitter {
     }
 
     /// When something leaves next if nothing more arrives.
-    pub fn poll_timeout(&self, clock: &PlayoutClock) -> Option<Time> {
-        self.due(clock)
+    pub fn poll_timeout(&self, pace: Pace) -> Option<Time> {
+        self.due(pace)
     }
 
     /// Whether decoding cannot go on without a new key frame; asking resets the answer.
@@ -139,33 +140,33 @@ impl Jitter {
         self.reorder = self.reorder.max(back).min(PLAYOUT_REBASE);
     }
 
-    fn due(&self, clock: &PlayoutClock) -> Option<Time> {
+    fn due(&self, pace: Pace) -> Option<Time> {
         let next = self.next?;
         let Some((number, waiting)) = self.waiting.first_key_value() else {
             let (end, said) = self.end?;
-            return (next < end).then_some(said + self.patience(clock));
+            return (next < end).then_some(said + self.patience(pace));
         };
         match self.playout {
             Playout::Ordered { .. } if *number == next => Some(Time::ZERO),
             Playout::Ordered { patience } => Some(waiting.arrived + patience),
-            Playout::Live { .. } => self.play_time(&waiting.frame, clock),
+            Playout::Live { .. } => self.play_time(&waiting.frame, pace),
             Playout::Adaptive { .. } if *number == next || self.can_decode(&waiting.frame) => {
-                self.play_time(&waiting.frame, clock)
+                self.play_time(&waiting.frame, pace)
             }
-            Playout::Adaptive { .. } => self.end_of_grace(&waiting.frame, clock),
+            Playout::Adaptive { .. } => self.end_of_grace(&waiting.frame, pace),
         }
     }
 
-    fn play_time(&self, frame: &Frame, clock: &PlayoutClock) -> Option<Time> {
-        clock.due(frame.captured).map(|due| due - self.reorder)
+    fn play_time(&self, frame: &Frame, pace: Pace) -> Option<Time> {
+        pace.due(frame.captured).map(|due| due - self.reorder)
     }
 
     /// A missing frame without which `first`, the next one there, cannot be decoded is awaited a little longer: until
     /// something that can be decoded is due.
-    fn end_of_grace(&self, first: &Frame, clock: &PlayoutClock) -> Option<Time> {
-        let patient = self.play_time(first, clock)? + PLAYOUT_GRACE;
+    fn end_of_grace(&self, first: &Frame, pace: Pace) -> Option<Time> {
+        let patient = self.play_time(first, pace)? + PLAYOUT_GRACE;
         let decodable = self.waiting.values().find(|waiting| self.can_decode(&waiting.frame));
-        let until = decodable.and_then(|waiting| self.play_time(&waiting.frame, clock));
+        let until = decodable.and_then(|waiting| self.play_time(&waiting.frame, pace));
         Some(until.map_or(patient, |until| until.min(patient)))
     }
 
@@ -180,16 +181,16 @@ impl Jitter {
 
     /// Whether what comes next is of use and needs the frame: a picture that was repaired late is not shown for long, but
     /// without it nothing is until a new key frame.
-    fn is_awaited(&self, frame: &Frame, clock: &PlayoutClock, now: Time) -> bool {
+    fn is_awaited(&self, frame: &Frame, pace: Pace, now: Time) -> bool {
         self.waiting.values().next().is_some_and(|waiting| {
-            let due = self.play_time(&waiting.frame, clock);
+            let due = self.play_time(&waiting.frame, pace);
             waiting.frame.needed() == Some(frame.number) && due.is_some_and(|due| !self.is_stale(due, now))
         })
     }
 
-    fn patience(&self, clock: &PlayoutClock) -> Duration {
+    fn patience(&self, pace: Pace) -> Duration {
         match self.playout {
-            Playout::Live { .. } | Playout::Adaptive { .. } => clock.delay(),
+            Playout::Live { .. } | Playout::Adaptive { .. } => pace.delay(),
             Playout::Ordered { patience } => patience,
         }
     }
@@ -228,7 +229,7 @@ fn step_back(first: CaptureTime, second: CaptureTime) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::playout::Sense;
+    use crate::media::playout::{PlayoutClock, Sense};
     use crate::units::TrackId;
     use crate::wire::track::FrameKind;
     use bytes::Bytes;
@@ -276,12 +277,16 @@ mod tests {
             self.jitter.push(frame, now);
         }
 
+        fn pace(&self) -> Pace {
+            self.clock.pace(Sense::Picture)
+        }
+
         fn poll(&mut self, now: Time) -> Option<Released> {
-            self.jitter.poll(&self.clock, now)
+            self.jitter.poll(self.pace(), now)
         }
 
         fn poll_timeout(&self) -> Option<Time> {
-            self.jitter.poll_timeout(&self.clock)
+            self.jitter.poll_timeout(self.pace())
         }
     }
 
@@ -318,7 +323,7 @@ mod tests {
         assert!(!buffer.jitter.take_wants_key());
         // That it came after a later one does not make those that follow due any earlier.
         buffer.push(slow(3), millis(810));
-        assert_eq!(buffer.poll_timeout(), buffer.clock.due(slow(3).captured));
+        assert_eq!(buffer.poll_timeout(), buffer.pace().due(slow(3).captured));
     }
 
     #[test]
@@ -336,7 +341,7 @@ mod tests {
         assert_eq!(drain(&mut buffer, millis(9020)), [Released::Lost(1)]);
         assert_eq!(drain(&mut buffer, millis(9021)), [Released::Frame(again(3, 36))]);
         buffer.push(second(4, 37), millis(9250));
-        assert_eq!(buffer.poll_timeout(), buffer.clock.due(slow(37).captured));
+        assert_eq!(buffer.poll_timeout(), buffer.pace().due(slow(37).captured));
         assert_eq!(drain(&mut buffer, millis(9271)), [Released::Frame(second(4, 37))]);
     }
 

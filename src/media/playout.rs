@@ -3,13 +3,16 @@
 //! What each whole frame took from its capture goes in, how long after their capture frames leave comes out. That time
 //! grows at once when a frame is late and shrinks slowly towards what nearly all frames of the last seconds took, so a
 //! viewer sees one pause instead of ten. Clocks that drift, and ways that grow longer, are followed by the same rule.
+//!
+//! Sound waits long enough for a copy of it in the next packet. Pictures have no such copies: where they come evenly they
+//! leave a little earlier than the sound that was captured with them, as little as nobody sees (ITU-R BT.1359).
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::params::{
-    PLAYOUT_COVERED, PLAYOUT_MEMORY, PLAYOUT_PICTURE_MOST, PLAYOUT_REBASE, PLAYOUT_REBASE_AFTER, PLAYOUT_REVIEW,
-    PLAYOUT_SETTLE, PLAYOUT_SHRINK, PLAYOUT_SHRINK_SHARE,
+    PLAYOUT_COVERED, PLAYOUT_MEMORY, PLAYOUT_PICTURE_LEAD, PLAYOUT_PICTURE_MOST, PLAYOUT_REBASE, PLAYOUT_REBASE_AFTER,
+    PLAYOUT_REVIEW, PLAYOUT_SETTLE, PLAYOUT_SHRINK, PLAYOUT_SHRINK_SHARE,
 };
 use crate::units::{CaptureTime, Time};
 
@@ -49,12 +52,16 @@ pub enum Sense {
 pub struct PlayoutClock {
     least: i64,
     most: i64,
+    /// How much earlier than sound pictures may leave.
+    lead: i64,
     /// What the frames of the last seconds took, microseconds, with their arrival.
-    seen: VecDeque<(Time, i64)>,
+    seen: VecDeque<(Time, Sense, i64)>,
     /// The least of it.
     base: Option<i64>,
     /// How long after their capture frames leave.
     offset: i64,
+    /// How much earlier than that pictures leave.
+    ahead: i64,
     /// Since when the base has held.
     began: Time,
     reviewed: Time,
@@ -63,20 +70,43 @@ pub struct PlayoutClock {
     beyond: Option<Time>,
 }
 
+/// When the frames of one sense are due, as it stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// How long after their capture, microseconds; `None` before the first one came.
+    offset: Option<i64>,
+    delay: Duration,
+}
+
+impl Pace {
+    /// When a frame captured then is due; `None` before the first one came.
+    pub fn due(&self, captured: CaptureTime) -> Option<Time> {
+        let due = signed(captured.as_micros()).saturating_add(self.offset?);
+        Some(Time::from_micros(u64::try_from(due).unwrap_or(0)))
+    }
+
+    /// How long sound is held beyond the fastest way.
+    pub fn delay(&self) -> Duration {
+        self.delay
+    }
+}
+
 impl PlayoutClock {
     /// A clock that knows nothing of the way yet.
     pub fn new(playout: Playout) -> Self {
-        let (least, most) = match playout {
-            Playout::Live { delay } => (delay, delay),
-            Playout::Adaptive { least, most } => (least, most.max(least)),
-            Playout::Ordered { .. } => (Duration::ZERO, Duration::ZERO),
+        let (least, most, lead) = match playout {
+            Playout::Live { delay } => (delay, delay, Duration::ZERO),
+            Playout::Adaptive { least, most } => (least, most.max(least), PLAYOUT_PICTURE_LEAD),
+            Playout::Ordered { .. } => (Duration::ZERO, Duration::ZERO, Duration::ZERO),
         };
         PlayoutClock {
             least: micros(least),
             most: micros(most),
+            lead: micros(lead),
             seen: VecDeque::new(),
             base: None,
             offset: 0,
+            ahead: 0,
             began: Time::ZERO,
             reviewed: Time::ZERO,
             last: Time::ZERO,
@@ -88,7 +118,7 @@ impl PlayoutClock {
     pub fn handle_frame(&mut self, captured: CaptureTime, sense: Sense, now: Time) {
         let took = signed(now.as_micros()) - signed(captured.as_micros());
         let Some(base) = self.base.filter(|base| !self.is_elsewhere(took.saturating_sub(*base), now)) else {
-            return self.restart(took, now);
+            return self.restart(took, sense, now);
         };
         self.last = now;
         if took - base > micros(PLAYOUT_REBASE) {
@@ -108,15 +138,17 @@ impl PlayoutClock {
         };
         self.review(now);
         let took = took.min(base + most);
-        self.seen.push_back((now, took));
+        self.seen.push_back((now, sense, took));
         self.offset = self.offset.max(took).max(base + self.least);
+        if sense == Sense::Picture {
+            self.ahead = self.ahead.min(self.offset - took);
+        }
     }
 
-    /// When a frame captured then is due; `None` before the first one came.
-    pub fn due(&self, captured: CaptureTime) -> Option<Time> {
-        self.base?;
-        let due = signed(captured.as_micros()).saturating_add(self.offset);
-        Some(Time::from_micros(u64::try_from(due).unwrap_or(0)))
+    /// When frames of this sense are due.
+    pub fn pace(&self, sense: Sense) -> Pace {
+        let ahead = if sense == Sense::Picture { self.ahead } else { 0 };
+        Pace { offset: self.base.map(|_| self.offset - ahead), delay: self.delay() }
     }
 
     /// How long frames are held beyond the fastest way.
@@ -140,11 +172,11 @@ impl PlayoutClock {
         now.since(self.last) > PLAYOUT_REBASE || now.since(since) > PLAYOUT_REBASE_AFTER
     }
 
-    fn restart(&mut self, took: i64, now: Time) {
+    fn restart(&mut self, took: i64, sense: Sense, now: Time) {
         self.seen.clear();
-        self.seen.push_back((now, took));
+        self.seen.push_back((now, sense, took));
         self.base = Some(took);
-        self.offset = took + self.least;
+        (self.offset, self.ahead) = (took + self.least, 0);
         (self.began, self.reviewed, self.last) = (now, now, now);
         self.beyond = None;
     }
@@ -156,20 +188,37 @@ impl PlayoutClock {
             return;
         }
         self.reviewed = now;
-        while self.seen.front().is_some_and(|(at, _)| now.since(*at) > PLAYOUT_MEMORY) {
+        while self.seen.front().is_some_and(|(at, ..)| now.since(*at) > PLAYOUT_MEMORY) {
             self.seen.pop_front();
         }
-        let mut took: Vec<i64> = self.seen.iter().map(|(_, took)| *took).collect();
-        took.sort_unstable();
-        let Some(base) = took.first().copied() else { return };
+        let Some(base) = self.seen.iter().map(|(.., took)| *took).min() else { return };
         self.base = Some(base);
-        let covered = took.get((took.len() - 1) * PLAYOUT_COVERED / 100).copied().unwrap_or(base);
+        let covered = covered(self.seen.iter().map(|(.., took)| *took)).unwrap_or(base);
         let target = covered.clamp(base + self.least, base + self.most);
         let excess = self.offset - target;
         let pace = micros(PLAYOUT_SHRINK) + excess / PLAYOUT_SHRINK_SHARE;
         let step = pace * micros(span.min(PLAYOUT_REBASE)) / 1_000_000;
         self.offset = (self.offset - step.clamp(0, excess.max(0))).max(base + self.least);
+        if now.since(self.began) >= PLAYOUT_SETTLE {
+            self.review_pictures(span);
+        }
     }
+
+    /// Pictures leave as much earlier as nearly all of the last seconds could have.
+    fn review_pictures(&mut self, span: Duration) {
+        let pictures = self.seen.iter().filter(|(_, sense, _)| *sense == Sense::Picture);
+        let Some(covered) = covered(pictures.map(|(.., took)| *took)) else { return };
+        let step = micros(PLAYOUT_SHRINK) * micros(span.min(PLAYOUT_REBASE)) / 1_000_000;
+        let room = (self.offset - covered).clamp(0, self.lead);
+        self.ahead = room.min(self.ahead + step);
+    }
+}
+
+/// What nearly all took; `None` of none.
+fn covered(took: impl Iterator<Item = i64>) -> Option<i64> {
+    let mut took: Vec<i64> = took.collect();
+    took.sort_unstable();
+    took.get(took.len().saturating_sub(1) * PLAYOUT_COVERED / 100).copied()
 }
 
 fn micros(duration: Duration) -> i64 {
@@ -210,7 +259,7 @@ mod tests {
                 let true_time = captured.saturating_add_signed(-signed(captured) * self.ppm / 1_000_000);
                 let now = Time::from_micros(true_time + 25_000 + extra(self.sound) * 1000);
                 let captured = CaptureTime::from_micros(captured);
-                self.late += u64::from(self.clock.due(captured).is_some_and(|due| due < now));
+                self.late += u64::from(self.clock.pace(Sense::Sound).due(captured).is_some_and(|due| due < now));
                 self.clock.handle_frame(captured, Sense::Sound, now);
             }
         }
@@ -288,5 +337,28 @@ mod tests {
         clock.handle_frame(CaptureTime::from_micros(5_000_000), Sense::Sound, Time::from_millis(5025));
         clock.handle_frame(CaptureTime::from_micros(4_500_000), Sense::Picture, Time::from_millis(5030));
         assert_eq!(clock.delay(), PLAYOUT_PICTURE_MOST);
+    }
+    #[test]
+    fn pictures_that_come_evenly_leave_before_the_sound_and_late_ones_with_it() {
+        let mut clock = PlayoutClock::new(ADAPTIVE);
+        let mut frames = |from: u64, to: u64, picture_takes: u64| {
+            for at in from..to {
+                let (captured, now) = (CaptureTime::from_micros(at * 20_000), Time::from_millis(at * 20 + 25));
+                clock.handle_frame(captured, Sense::Sound, now);
+                clock.handle_frame(captured, Sense::Picture, now + Duration::from_millis(picture_takes));
+            }
+            let captured = CaptureTime::from_micros(to * 20_000);
+            let due = |sense| clock.pace(sense).due(captured).unwrap().as_micros();
+            due(Sense::Sound) - due(Sense::Picture)
+        };
+        assert_eq!(frames(0, 50, 5), 0, "not before it is known how they come");
+        assert_eq!(frames(50, 500, 5), 15_000);
+        assert_eq!(frames(500, 501, 12), 8_000, "one late picture is enough");
+        assert_eq!(frames(501, 1000, 60), 0, "sound waits for them");
+        assert_eq!(frames(1000, 3000, 0), micros_of(PLAYOUT_PICTURE_LEAD));
+    }
+
+    fn micros_of(duration: Duration) -> u64 {
+        u64::try_from(duration.as_micros()).unwrap()
     }
 }

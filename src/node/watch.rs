@@ -223,7 +223,8 @@ impl Watch {
         for (id, receiver) in &mut self.tracks {
             receiver.assembler.handle_timeout(now);
             let Some(clock) = self.clocks.get(&receiver.epoch()).filter(|_| receiver.track.is_some()) else { continue };
-            while let Some(released) = receiver.jitter.poll(clock, now) {
+            let pace = clock.pace(receiver.sense());
+            while let Some(released) = receiver.jitter.poll(pace, now) {
                 match released {
                     Released::Frame(frame) => {
                         self.frames += 1;
@@ -256,7 +257,11 @@ impl Watch {
 
     pub(super) fn poll_timeout(&self) -> Option<Time> {
         let known = self.tracks.values().filter(|receiver| receiver.track.is_some());
-        known.filter_map(|receiver| receiver.jitter.poll_timeout(self.clocks.get(&receiver.epoch())?)).min()
+        let timeout = |receiver: &Receiver| {
+            let pace = self.clocks.get(&receiver.epoch())?.pace(receiver.sense());
+            receiver.jitter.poll_timeout(pace)
+        };
+        known.filter_map(timeout).min()
     }
 
     /// Whether a track was announced as sound.

@@ -61,14 +61,17 @@ export function agesOfPictures([selector, seconds]) {
   const ends = performance.now() + seconds * 1000;
   let last = -1;
   return new Promise((resolve) => {
-    requestAnimationFrame(function look() {
+    // After everything that is drawn for this repaint, whoever asked for it first.
+    const { port1, port2 } = new MessageChannel();
+    requestAnimationFrame(() => port1.postMessage(null));
+    port2.onmessage = () => {
       const shown = document.querySelector(selector);
       const code = shown instanceof HTMLCanvasElement || shown instanceof HTMLVideoElement ? read(shown) : last;
       if (code !== last && last !== -1) ages.push((Date.now() - code) % 2 ** 32);
       last = code;
-      if (performance.now() < ends) requestAnimationFrame(look);
+      if (performance.now() < ends) requestAnimationFrame(() => port1.postMessage(null));
       else resolve(ages);
-    });
+    };
   });
 
   /** @param {HTMLCanvasElement | HTMLVideoElement} shown */
