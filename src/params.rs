@@ -675,6 +675,9 @@ pub const REPAIR_BUDGET: Duration = Duration::from_millis(200);
 /// What a repetition takes besides half a round trip.
 pub const REPAIR_WORTH: Duration = Duration::from_millis(10);
 
+/// A way is roomy if it carries so many times what the pictures take: parity for each of them fits, and as much again is left.
+pub const ROOMY: u64 = 3;
+
 /// Parity packets of one frame at most.
 pub const MAX_PARITY: usize = 24;
 

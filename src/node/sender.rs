@@ -17,7 +17,7 @@ use bytes::Bytes;
 use crate::media::parity::protect;
 use crate::params::{
     MAX_BUNDLE, NARROW, PARITY_LEAST, PICTURE_SHARE, PICTURE_SHARE_NARROW, QUEUE_DRAIN, QUEUE_GROWN, QUEUE_QUIET,
-    REPAIR_CREDIT, SOUND_RATE,
+    REPAIR_CREDIT, ROOMY, SOUND_RATE,
 };
 use crate::rate::bulk::Bulk;
 use crate::rate::estimate::{Estimator, NewPath};
@@ -40,6 +40,8 @@ pub(super) struct Sender {
     history: History,
     estimator: Estimator,
     repair: RepairPlan,
+    /// Whether the way carries far more than pictures take, and parity in the room between would spare them delay.
+    is_roomy: bool,
     pace: Pace,
     prober: Prober,
     bulk: Bulk,
@@ -82,6 +84,7 @@ impl Sender {
             history: History::new(),
             estimator: Estimator::new(now),
             repair: RepairPlan::new(),
+            is_roomy: false,
             pace: Pace::new(now),
             prober: Prober::new(now),
             bulk: Bulk::new(now),
@@ -131,9 +134,10 @@ impl Sender {
             return self.next_of_train(now).or_else(|| self.next_of_bulk(now));
         };
         if next.index + 1 == next.packets.len() {
-            // What nothing depends on is only sent again.
+            // What nothing depends on is only sent again, unless there is room.
             let is_base = next.packets.first().is_some_and(|packet| packet.header.temporal_layer == 0);
-            let count = if is_base && self.carries_parity() { self.repair.parity(next.packets.len()) } else { 0 };
+            let is_protected = (is_base || self.is_roomy) && self.carries_parity();
+            let count = if is_protected { self.repair.parity(next.packets.len(), self.is_roomy) } else { 0 };
             self.parity.extend(protect(&next.packets, count));
         }
         let packet = next.packets.get(next.index)?.clone();
@@ -145,6 +149,16 @@ impl Sender {
     /// The person would like to send this fast in all.
     pub(super) fn set_wish(&mut self, wish: Bitrate) {
         self.prober.set_wish(wish);
+    }
+
+    /// Pictures take this rate: whether the way carries far more. Gives the rate to find out about where that is not known
+    /// and would be put to use.
+    pub(super) fn review_room(&mut self, pictures: Bitrate) -> Option<Bitrate> {
+        let enough = Bitrate::from_bits(pictures.as_bits().saturating_mul(ROOMY));
+        // Where packets overtake each other pictures wait for the late ones, whatever is done about the lost ones.
+        let would_use_it = self.repair.would_use_room() && !self.history.is_reordering();
+        self.is_roomy = would_use_it && self.rate() >= enough;
+        (would_use_it && !self.is_roomy).then_some(enough)
     }
 
     /// A track that goes on only with a key frame.
@@ -169,7 +183,7 @@ impl Sender {
         let sound = SOUND_RATE.as_bits() * (sounds * (1 + self.sound_copies())) as u64;
         let (times, of) = if self.rate() < NARROW { PICTURE_SHARE_NARROW } else { PICTURE_SHARE };
         let left = (self.rate().as_bits() * times / of).saturating_sub(sound);
-        let overhead = if self.carries_parity() { self.repair.overhead() } else { 0.0 };
+        let overhead = if self.carries_parity() { self.repair.overhead(self.is_roomy) } else { 0.0 };
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a rate")]
         Bitrate::from_bits((left as f64 / (1.0 + overhead)) as u64)
     }

@@ -158,6 +158,11 @@ impl History {
         .collect()
     }
 
+    /// Whether packets overtake each other: what is taken for lost there may be late.
+    pub fn is_reordering(&self) -> bool {
+        !self.reordering.is_zero()
+    }
+
     /// The oldest packet of which a report can still tell something.
     pub fn oldest(&self) -> u64 {
         self.sent.first_key_value().map_or(self.next, |(sequence, _)| *sequence)

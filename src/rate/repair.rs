@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::history::News;
+use super::history::{Loss, News};
 use crate::params::{
     FEEDBACK_INTERVAL, MAX_BUNDLE, MAX_PARITY, REPAIR_BUDGET, REPAIR_CLEAN, REPAIR_RESIDUAL, REPAIR_WORTH,
 };
@@ -17,15 +17,16 @@ use crate::params::{
 pub struct RepairPlan {
     /// Share of packets lost, 0 to 1, smoothed: quick to rise, slow to fall.
     share: f64,
-    /// Packets lost in a row, on average.
-    burst: f64,
+    /// Packets lost lately, and in how many runs: the older, the less they count.
+    lost: f64,
+    runs: f64,
     rtt: Duration,
 }
 
 impl RepairPlan {
     /// A way that loses nothing.
     pub fn new() -> Self {
-        RepairPlan { share: 0.0, burst: 1.0, rtt: Duration::ZERO }
+        RepairPlan::default()
     }
 
     /// A report came.
@@ -44,14 +45,19 @@ impl RepairPlan {
         };
         let weight = (total * pace).min(0.5);
         self.share += (share - self.share) * weight;
-        if let Some(burst) = mean_burst(news) {
-            self.burst += (burst - self.burst) * 0.2;
-        }
+        let kept = RUNS_KEPT.powf(lost);
+        self.lost = self.lost * kept + lost;
+        self.runs = self.runs * kept + runs(news);
     }
 
     /// The way is another one.
     pub fn handle_switch(&mut self) {
         *self = RepairPlan { rtt: self.rtt, ..RepairPlan::new() };
+    }
+
+    /// Packets lost in a row, on average.
+    fn burst(&self) -> f64 {
+        if self.runs == 0.0 { 1.0 } else { self.lost / self.runs }
     }
 
     /// Share of packets lost, as the plan sees it.
@@ -60,9 +66,18 @@ impl RepairPlan {
     }
 
     /// What repair costs pictures, as a share of their bytes: parity of a usual frame, and repetitions.
-    pub fn overhead(&self) -> f64 {
+    pub fn overhead(&self, is_roomy: bool) -> f64 {
         let usual = 5;
-        self.parity(usual) as f64 / usual as f64 * 0.6 + self.share * 2.0
+        let protected = if is_roomy { 1.0 } else { 0.6 };
+        self.parity(usual, is_roomy) as f64 / usual as f64 * protected + self.share * 2.0
+    }
+
+    /// Whether parity for every picture would spare nearly all of them the wait for a repetition, if the way had the room:
+    /// where single packets are lost, not half of them and not many in a row.
+    pub fn would_use_room(&self) -> bool {
+        // Single losses come in runs of 1 / (1 - share).
+        let is_single = self.burst() * (1.0 - self.share) < ROOMY_RUN_MOST;
+        (REPAIR_CLEAN..=ROOMY_SHARE_MOST).contains(&self.share) && is_single
     }
 
     /// How many of the sounds before it a sound carries.
@@ -72,7 +87,7 @@ impl RepairPlan {
         }
         // Each copy multiplies what stays lost by the share again; a burst takes that many copies with it.
         let needed = REPAIR_RESIDUAL.ln() / self.share.clamp(REPAIR_CLEAN, 0.9).ln();
-        let copies = needed.ceil() - 1.0 + (self.burst - 1.0).round();
+        let copies = needed.ceil() - 1.0 + (self.burst() - 1.0).round();
         bounded(copies, 1, MAX_BUNDLE - 1)
     }
 
@@ -81,19 +96,27 @@ impl RepairPlan {
         due > self.rtt / 2 + REPAIR_WORTH
     }
 
-    /// How many parity packets a frame of `count` packets carries.
-    pub fn parity(&self, count: usize) -> usize {
-        let repeats = self.rtt + FEEDBACK_INTERVAL <= REPAIR_BUDGET;
+    /// How many parity packets a frame of `count` packets carries. On a roomy way so many that hardly any waits for a
+    /// repetition: bytes that nobody misses buy a round trip of delay.
+    pub fn parity(&self, count: usize, is_roomy: bool) -> usize {
+        let repeats = !is_roomy && self.rtt + FEEDBACK_INTERVAL <= REPAIR_BUDGET;
         let floor = if repeats { REPAIR_WORTH_SHARE } else { REPAIR_CLEAN };
         if self.share < floor {
             return 0;
         }
         // What a repetition will make good need not be made good at once.
         let tolerated = if repeats { 0.03 } else { 0.01 };
-        let spread = self.burst.clamp(1.0, 4.0);
+        let spread = self.burst().clamp(1.0, 4.0);
         (1..=MAX_PARITY).find(|parity| fails(count, *parity, self.share, spread) <= tolerated).unwrap_or(MAX_PARITY)
     }
 }
+
+/// How much of what is known of runs is left after one more loss: that of some fifty.
+const RUNS_KEPT: f64 = 0.98;
+
+/// Loss, and how many times as long its runs may be as by pure chance, up to which room is turned into parity.
+const ROOMY_SHARE_MOST: f64 = 0.32;
+const ROOMY_RUN_MOST: f64 = 1.35;
 
 /// Loss from which parity is added even where repetitions fit.
 const REPAIR_WORTH_SHARE: f64 = 0.05;
@@ -118,26 +141,16 @@ fn bounded(value: f64, least: usize, most: usize) -> usize {
     (least..=most).find(|candidate| *candidate as f64 >= value).unwrap_or(most)
 }
 
-/// Mean length of the runs of losses in a report, by when they were sent.
-fn mean_burst(news: &News) -> Option<f64> {
-    if news.lost.is_empty() {
-        return None;
-    }
-    let mut runs = 0.0;
-    let mut before = None;
-    for lost in &news.lost {
-        if before.is_none_or(|before| lost.sequence != before + 1) {
-            runs += 1.0;
-        }
-        before = Some(lost.sequence);
-    }
-    Some(news.lost.len() as f64 / runs)
+/// In how many runs the losses of a report came, by when they were sent.
+fn runs(news: &News) -> f64 {
+    let follows = |two: &[Loss]| matches!(two, [one, other] if other.sequence == one.sequence + 1);
+    (news.lost.len() - news.lost.windows(2).filter(|two| follows(two)).count()) as f64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rate::history::{Arrival, Loss};
+    use crate::rate::history::Arrival;
     use crate::units::Time;
 
     fn plan(lost_in_hundred: u64, burst: u64, rtt_ms: u64) -> RepairPlan {
@@ -156,7 +169,7 @@ mod tests {
     #[test]
     fn nothing_is_added_on_a_clean_way() {
         assert_eq!(plan(0, 1, 50).sound_copies(), 0);
-        assert_eq!(plan(0, 1, 300).parity(10), 0);
+        assert_eq!(plan(0, 1, 300).parity(10, false), 0);
     }
 
     #[test]
@@ -169,14 +182,22 @@ mod tests {
 
     #[test]
     fn pictures_carry_parity_where_a_repetition_comes_too_late() {
-        assert_eq!(plan(2, 1, 50).parity(4), 0);
-        assert!(plan(5, 1, 300).parity(4) >= 1);
-        assert!(plan(20, 1, 300).parity(10) > plan(5, 1, 300).parity(10));
+        assert_eq!(plan(2, 1, 50).parity(4, false), 0);
+        assert!(plan(5, 1, 300).parity(4, false) >= 1);
+        assert!(plan(20, 1, 300).parity(10, false) > plan(5, 1, 300).parity(10, false));
+    }
+
+    #[test]
+    fn a_roomy_way_carries_parity_so_that_no_picture_waits_for_a_repetition() {
+        assert_eq!(plan(0, 1, 50).parity(5, true), 0, "on a clean way nothing does");
+        let plan = plan(2, 1, 50);
+        assert_eq!((plan.parity(5, false), plan.parity(5, true)), (0, 1));
+        assert!(plan.overhead(true) > plan.overhead(false));
     }
 
     #[test]
     fn heavy_loss_gets_both() {
-        assert!(plan(20, 1, 50).parity(4) >= 1);
+        assert!(plan(20, 1, 50).parity(4, false) >= 1);
     }
 
     #[test]

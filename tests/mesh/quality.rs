@@ -137,7 +137,9 @@ fn rung(link: &Link, span: Duration) -> Heard {
         let before = pair.stats();
         pair.call.world.run(span);
         let heard = pair.heard(&before, span);
-        println!("seed {seed}: {heard:?}");
+        let bob = pair.call.id(pair.bob);
+        let sent = pair.call.with_peer(pair.alice, |peer, now| peer.stats(now)[&bob].clone());
+        println!("seed {seed}: {heard:?} est {:?} parity {:?}", sent.estimate_bits / 1000, sent.repair_share);
         worst.concealed = worst.concealed.max(heard.concealed);
         worst.frozen = worst.frozen.max(heard.frozen);
         worst.delay = worst.delay.max(heard.delay);
