@@ -154,6 +154,7 @@ export class Files {
 
   /** @param {string} key @param {Offered} it */
   drop(key, it) {
+    it.sink?.abort().catch(() => {});
     it.row.element.remove();
     this.offered.delete(key);
   }
@@ -172,6 +173,8 @@ export class Files {
       return this.fail(it, '');
     }
     it.row.setBusy(true);
+    // One that was opened and never begun: the program had a reason, and told it.
+    it.sink?.abort().catch(() => {});
     try {
       it.sink = await openSink(it.name, it.size);
       if (it.sink) this.connection.send({ type: 'file', wish: 'fetch', peer, id });
