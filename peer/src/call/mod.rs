@@ -9,10 +9,6 @@
 pub mod action;
 pub mod args;
 pub mod canceller;
-#[cfg(target_os = "linux")]
-pub mod device;
-#[cfg(not(target_os = "linux"))]
-#[path = "device_elsewhere.rs"]
 pub mod device;
 pub mod reports;
 pub mod screen;

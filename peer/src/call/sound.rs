@@ -72,11 +72,6 @@ pub struct Delay {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {
-    /// Not on this system.
-    #[error(
-        "voice in a terminal needs PulseAudio or PipeWire, which this system does not have; `peer join LINK` has voice, too"
-    )]
-    System,
     /// No server's socket.
     #[error(
         "no sound server: neither PULSE_SERVER, PULSE_RUNTIME_PATH nor XDG_RUNTIME_DIR leads to one (is PulseAudio or \
@@ -97,6 +92,9 @@ pub enum DeviceError {
     /// It says no.
     #[error("the sound server refuses: {0}")]
     Refused(String),
+    /// Neither microphone nor loudspeaker.
+    #[error("this machine has neither a microphone nor a loudspeaker")]
+    Nothing,
     /// A name that is none.
     #[error("there is no {kind} {name:?}; there is {}", if known.is_empty() { "none at all" } else { known })]
     NoSuchDevice {
