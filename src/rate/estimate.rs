@@ -39,6 +39,8 @@ pub enum NewPath {
 pub struct Estimator {
     rate: f64,
     base: BaseDelay,
+    /// Whether what was taken for a queue was a longer way: it is not narrow then, however little is sent.
+    was_longer: bool,
     /// The same of the direct way, while a relay carries.
     direct: Option<BaseDelay>,
     /// One-way excess of the packets of the last moments, with their arrival.
@@ -60,8 +62,8 @@ pub struct Estimator {
     before_silence: Option<f64>,
     /// Since when packets take the present path.
     switched: Time,
-    /// Since when hardly anything is sent and the way seems full all the same.
-    at_floor: Option<Time>,
+    /// A queue that stands: since when, and between which bounds.
+    standing: Option<(Time, Duration, Duration)>,
 }
 
 impl Estimator {
@@ -70,6 +72,7 @@ impl Estimator {
         Estimator {
             rate: ESTIMATE_START.as_bits() as f64,
             base: BaseDelay::default(),
+            was_longer: false,
             direct: None,
             excess: VecDeque::new(),
             delivered: RateMeter::default(),
@@ -83,7 +86,7 @@ impl Estimator {
             waiting_since: None,
             before_silence: None,
             switched: now,
-            at_floor: None,
+            standing: None,
         }
     }
 
@@ -139,10 +142,10 @@ impl Estimator {
         } else if queue >= QUEUE_GROWN + slack || self.weather.share() > LOSS_COLLAPSE {
             self.cut_to_delivered(queue, now);
         } else if queue > QUEUE_QUIET + slack {
-            self.queue_before = Duration::ZERO;
+            (self.queue_before, self.standing) = (Duration::ZERO, None);
             self.last_growth = now;
         } else {
-            self.queue_before = Duration::ZERO;
+            (self.queue_before, self.standing) = (Duration::ZERO, None);
             self.follow(verdict, now);
         }
     }
@@ -233,6 +236,11 @@ impl Estimator {
 
     /// The way is full: what arrives is what it carries.
     fn cut_to_delivered(&mut self, queue: Duration, now: Time) {
+        if self.is_longer(queue, now) {
+            self.base = BaseDelay::default();
+            (self.standing, self.was_longer) = (None, true);
+            return;
+        }
         let mut delivered = self.delivered.rate();
         // On a narrow way a moment holds too few packets to count.
         if self.rate >= NARROW.as_bits() as f64 {
@@ -245,13 +253,6 @@ impl Estimator {
             self.last_growth = now;
             return;
         }
-        if self.is_at_floor() {
-            let since = *self.at_floor.get_or_insert(now);
-            if now.since(since) > BASE_DELAY_DOUBT {
-                self.base = BaseDelay::default();
-                self.at_floor = None;
-            }
-        }
         // Who hardly sends anything learns nothing of the capacity.
         if !self.is_at_floor() {
             self.capacity = Some(delivered);
@@ -260,19 +261,27 @@ impl Estimator {
         self.cut((delivered * share).min(self.rate), now);
     }
 
+    /// Whether a queue has stood for long and hardly moved, though less and less was sent: none does, the way has become longer.
+    fn is_longer(&mut self, queue: Duration, now: Time) -> bool {
+        let (since, least, most) = self.standing.unwrap_or((now, queue, queue));
+        let (least, most) = (least.min(queue), most.max(queue));
+        let since = if most - least > most / 10 { None } else { Some(since) };
+        self.standing = since.map_or(Some((now, queue, queue)), |since| Some((since, least, most)));
+        since.is_some_and(|since| now.since(since) > BASE_DELAY_DOUBT)
+    }
+
     fn is_at_floor(&self) -> bool {
         self.rate <= ESTIMATE_FLOOR.as_bits() as f64 * 1.5
     }
 
     fn cut(&mut self, rate: f64, now: Time) {
         self.rate = rate.max(ESTIMATE_FLOOR.as_bits() as f64);
-        self.is_new = false;
+        (self.is_new, self.was_longer) = (false, false);
         self.last_cut = now;
         self.last_growth = now;
     }
 
     fn grow(&mut self, now: Time) {
-        self.at_floor = None;
         let span = now.since(std::mem::replace(&mut self.last_growth, now)).min(FEEDBACK_INTERVAL_MAX);
         // What is not sent cannot be seen to arrive.
         let tested = match self.is_new {
@@ -291,6 +300,7 @@ impl Estimator {
         let growth = match near {
             true => self.growth_near_capacity(),
             false if self.is_new => GROWTH_NEW,
+            false if self.was_longer => GROWTH_FAST,
             // A narrow way's queue is full before a report tells.
             false if self.is_narrow() => GROWTH_NARROW,
             false => GROWTH_FAST,

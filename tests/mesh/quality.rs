@@ -112,6 +112,20 @@ fn a_way_that_narrows_and_widens_again_is_followed() {
 }
 
 #[test]
+fn a_way_that_becomes_longer_is_not_taken_for_a_full_one_for_long() {
+    for seed in seeds(2) {
+        let mut pair = Pair::new(seed, &way());
+        pair.call.world.run(secs(10));
+        pair.shape(&Link::with_delay(millis(140)).loss(0.05));
+        pair.call.world.run(secs(12));
+        let before = pair.stats();
+        pair.call.world.run(secs(10));
+        let heard = pair.heard(&before, secs(10));
+        assert!(heard.pictures_per_second >= 25.0 && heard.concealed <= 0.01, "seed {seed}: {heard:?}");
+    }
+}
+
+#[test]
 fn a_very_narrow_way_carries_sound_and_some_pictures() {
     let heard = rung(&way().bottleneck(Bitrate::from_kilobits(150), millis(250)), secs(30));
     assert!(heard.concealed <= 0.001 && heard.pictures_per_second >= 5.0, "{heard:?}");
