@@ -141,12 +141,13 @@ impl Estimator {
             self.cut(self.delivered.rate().min(self.rate) * 0.5, now);
         } else if queue >= QUEUE_GROWN + slack || self.weather.share() > LOSS_COLLAPSE {
             self.cut_to_delivered(queue, now);
-        } else if queue > QUEUE_QUIET + slack {
-            (self.queue_before, self.standing) = (Duration::ZERO, None);
-            self.last_growth = now;
         } else {
             (self.queue_before, self.standing) = (Duration::ZERO, None);
-            self.follow(verdict, now);
+            if queue > QUEUE_QUIET + slack {
+                self.last_growth = now;
+            } else {
+                self.follow(verdict, now);
+            }
         }
     }
 
@@ -263,11 +264,17 @@ impl Estimator {
 
     /// Whether a queue has stood for long and hardly moved, though less and less was sent: none does, the way has become longer.
     fn is_longer(&mut self, queue: Duration, now: Time) -> bool {
+        // What is lost without a queue says nothing of the length.
+        if queue < QUEUE_GROWN {
+            self.standing = None;
+            return false;
+        }
         let (since, least, most) = self.standing.unwrap_or((now, queue, queue));
         let (least, most) = (least.min(queue), most.max(queue));
-        let since = if most - least > most / 10 { None } else { Some(since) };
-        self.standing = since.map_or(Some((now, queue, queue)), |since| Some((since, least, most)));
-        since.is_some_and(|since| now.since(since) > BASE_DELAY_DOUBT)
+        let has_moved = most - least > most / 10;
+        let standing = if has_moved { (now, queue, queue) } else { (since, least, most) };
+        self.standing = Some(standing);
+        now.since(standing.0) > BASE_DELAY_DOUBT
     }
 
     fn is_at_floor(&self) -> bool {
