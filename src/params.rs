@@ -678,6 +678,15 @@ pub const REPAIR_WORTH: Duration = Duration::from_millis(10);
 /// A way is roomy if it carries so many times what the pictures take: parity for each of them fits, and as much again is left.
 pub const ROOMY: u64 = 3;
 
+/// Loss up to which room is turned into parity: with more, frames of a few packets cannot be spared their repetitions.
+pub const ROOMY_SHARE_MOST: f64 = 0.32;
+
+/// The same of how many times as long the runs of losses are as by pure chance: bursts take parity with what it protects.
+pub const ROOMY_RUN_MOST: f64 = 1.35;
+
+/// How much of what is known of runs is left after one more loss: that of some fifty.
+pub const RUNS_KEPT: f64 = 0.98;
+
 /// Parity packets of one frame at most.
 pub const MAX_PARITY: usize = 24;
 

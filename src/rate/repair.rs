@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::history::{Loss, News};
 use crate::params::{
     FEEDBACK_INTERVAL, MAX_BUNDLE, MAX_PARITY, REPAIR_BUDGET, REPAIR_CLEAN, REPAIR_RESIDUAL, REPAIR_WORTH,
+    ROOMY_RUN_MOST, ROOMY_SHARE_MOST, RUNS_KEPT,
 };
 
 /// What the way's losses ask for.
@@ -110,13 +111,6 @@ impl RepairPlan {
         (1..=MAX_PARITY).find(|parity| fails(count, *parity, self.share, spread) <= tolerated).unwrap_or(MAX_PARITY)
     }
 }
-
-/// How much of what is known of runs is left after one more loss: that of some fifty.
-const RUNS_KEPT: f64 = 0.98;
-
-/// Loss, and how many times as long its runs may be as by pure chance, up to which room is turned into parity.
-const ROOMY_SHARE_MOST: f64 = 0.32;
-const ROOMY_RUN_MOST: f64 = 1.35;
 
 /// Loss from which parity is added even where repetitions fit.
 const REPAIR_WORTH_SHARE: f64 = 0.05;
