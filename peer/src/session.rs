@@ -229,9 +229,9 @@ impl Session {
         self.names.get(&peer).cloned().unwrap_or_else(|| peer.short())
     }
 
-    /// Whether we are a host of the room.
-    pub fn is_host(&self) -> bool {
-        self.is_host
+    /// Whether our own sound goes to nobody under these rules.
+    pub fn is_silenced(&self, rules: &Rules) -> bool {
+        rules.is_muted && !self.is_host
     }
 
     /// Who is here under this name or short id.
@@ -352,7 +352,7 @@ impl Session {
             muted: rules.is_muted,
             locked: rules.is_locked(),
             removed: rules.removed.clone(),
-            silenced: rules.is_muted && !self.is_host,
+            silenced: self.is_silenced(rules),
         })
     }
 

@@ -196,7 +196,7 @@ impl Call {
             Event::Path { peer, .. } => self.talk.handle_path(peer),
             Event::Said { peer, bytes } => self.talk.handle_said(peer, &bytes, now, unix_micros_now() / 1000),
             Event::Rules(rules) => {
-                self.is_silenced = rules.is_muted && !self.session.is_host();
+                self.is_silenced = self.session.is_silenced(&rules);
                 self.open_microphone();
             }
             Event::Joined { .. }
