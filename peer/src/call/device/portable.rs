@@ -18,7 +18,7 @@ use super::super::sound::{Choice, Delay, Device, DeviceError, Devices};
 use super::ends::{Ear, Meters, Mouth};
 use super::rate::Converter;
 use super::{Ends, find};
-use crate::params::{DEVICE_PATIENCE, SAMPLE_RATE};
+use crate::params::{DEVICE_PATIENCE, SAMPLE_RATE, SOUND_BLOCK};
 use crate::voice::FULL_SCALE;
 
 pub(super) async fn list() -> Result<Devices, DeviceError> {
@@ -95,6 +95,19 @@ fn host() -> Result<Host, DeviceError> {
     cpal::host_from_id(cpal::HostId::PulseAudio).map_err(|_| DeviceError::NoServer)
 }
 
+/// Builds a stream of the type of sample that the device has.
+macro_rules! in_format {
+    ($config:ident, $build:ident($($argument:expr),*)) => {
+        match $config.sample_format() {
+            SampleFormat::F32 => $build::<f32>($($argument),*),
+            SampleFormat::I16 => $build::<i16>($($argument),*),
+            SampleFormat::I32 => $build::<i32>($($argument),*),
+            SampleFormat::U8 => $build::<u8>($($argument),*),
+            other => Err(DeviceError::Refused(format!("samples as {other}"))),
+        }
+    };
+}
+
 type Opened = (Option<Device>, Option<Device>, Vec<cpal::Stream>);
 
 fn begin(choice: &Choice, Ends { ear, mouth }: Ends, delays: &Arc<Delays>) -> Result<Opened, DeviceError> {
@@ -137,17 +150,10 @@ fn found(mut devices: impl Iterator<Item = cpal::Device>, wanted: &Device) -> Re
     found.ok_or_else(|| DeviceError::Refused(format!("{wanted} is gone")))
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "no device is known to have only another format")]
 fn play(device: &cpal::Device, mouth: Mouth, delays: Arc<Delays>) -> Result<cpal::Stream, DeviceError> {
     let ranges = device.supported_output_configs().map_err(refused)?.collect();
     let config = suitable(device.default_output_config().map_err(refused)?, ranges);
-    match config.sample_format() {
-        SampleFormat::F32 => play_as::<f32>(device, &config, mouth, delays),
-        SampleFormat::I16 => play_as::<i16>(device, &config, mouth, delays),
-        SampleFormat::I32 => play_as::<i32>(device, &config, mouth, delays),
-        SampleFormat::U8 => play_as::<u8>(device, &config, mouth, delays),
-        other => Err(DeviceError::Refused(format!("samples as {other}"))),
-    }
+    in_format!(config, play_as(device, &config, mouth, delays))
 }
 
 fn play_as<T: SizedSample + FromSample<f32>>(
@@ -172,17 +178,10 @@ fn play_as<T: SizedSample + FromSample<f32>>(
     device.build_output_stream(stream_config(config), give, complain, Some(DEVICE_PATIENCE)).map_err(refused)
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "no device is known to have only another format")]
 fn capture(device: &cpal::Device, ear: Ear, delays: Arc<Delays>) -> Result<cpal::Stream, DeviceError> {
     let ranges = device.supported_input_configs().map_err(refused)?.collect();
     let config = suitable(device.default_input_config().map_err(refused)?, ranges);
-    match config.sample_format() {
-        SampleFormat::F32 => capture_as::<f32>(device, &config, ear, delays),
-        SampleFormat::I16 => capture_as::<i16>(device, &config, ear, delays),
-        SampleFormat::I32 => capture_as::<i32>(device, &config, ear, delays),
-        SampleFormat::U8 => capture_as::<u8>(device, &config, ear, delays),
-        other => Err(DeviceError::Refused(format!("samples as {other}"))),
-    }
+    in_format!(config, capture_as(device, &config, ear, delays))
 }
 
 fn capture_as<T: SizedSample>(
@@ -246,5 +245,5 @@ fn refused(error: cpal::Error) -> DeviceError {
 }
 
 const BLOCKS_PER_SECOND: u32 = 100;
-/// Samples that are mixed at once when a device of another rate wants some: half of a block.
-const SAY_AT_ONCE: usize = 240;
+/// Samples that are mixed at once when a device of another rate wants some.
+const SAY_AT_ONCE: usize = SOUND_BLOCK / 2;
