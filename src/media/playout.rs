@@ -338,6 +338,7 @@ mod tests {
         clock.handle_frame(CaptureTime::from_micros(4_500_000), Sense::Picture, Time::from_millis(5030));
         assert_eq!(clock.delay(), PLAYOUT_PICTURE_MOST);
     }
+
     #[test]
     fn pictures_that_come_evenly_leave_before_the_sound_and_late_ones_with_it() {
         let mut clock = PlayoutClock::new(ADAPTIVE);

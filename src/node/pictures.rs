@@ -183,7 +183,7 @@ impl Peer {
             wish += if selection.share() < Share::Full { offer.full.as_bits() * 5 / 4 } else { 0 };
         }
         let besides = self.sender.rate().as_bits().saturating_sub(room.as_bits());
-        let roomy = self.sender.review_room(Bitrate::from_bits(all)).unwrap_or(Bitrate::from_bits(0));
+        let roomy = self.sender.review_room(Bitrate::from_bits(all)).unwrap_or_default();
         self.sender.set_wish(if wish > 0 { Bitrate::from_bits(wish + besides) } else { roomy });
     }
 

@@ -21,9 +21,8 @@
 //! data or SNI; both sides of QUIC present a certificate; its signature is verified, its issuer means nothing. ALPN is
 //! [`crate::params::ALPN`].
 //!
-//! A link `meipo://HOST:PORT/ROOM#SERVER_ID.ROOM_SECRET[.HOST_ID[.HOST_KEY]]` names the rendezvous, pins its identity and carries the 16-byte
-//! room secret. From the secret come (HKDF-SHA-256; see [`crate::trust`]):
-//! the room id that the rendezvous sees; the membership tag, an HMAC over room id and identity, by which members know each
+//! A link `meipo://HOST:PORT/ROOM#SERVER_ID.ROOM_SECRET[.HOST_ID[.HOST_KEY]]` names the rendezvous, pins its identity and
+//! carries the 16-byte room secret. From the secret come (HKDF-SHA-256; see [`crate::trust`]): the room id that the rendezvous sees; the membership tag, an HMAC over room id and identity, by which members know each
 //! other; and, together with the pair secret of an introduction, the key of the probes between two peers. The room id is the
 //! SHA-256 of a word, a key derived from the secret, and the 32 bytes of the host's id if the link has one; Hello carries the
 //! latter two, so the rendezvous computes it.

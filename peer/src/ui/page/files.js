@@ -144,8 +144,7 @@ export class Files {
   /** @param {string} key */
   handleWithdrawn(key) {
     const it = this.offered.get(key);
-    if (!it) return;
-    if (it.state === 'saved') return;
+    if (!it || it.state === 'saved') return;
     // Why it stopped stays to be read; what was only offered is not missed.
     if (it.trouble) it.state = 'gone';
     else this.drop(key, it);
