@@ -454,6 +454,12 @@ pub const FREEZE_FACTOR: u32 = 3;
 /// See [`FREEZE_FACTOR`].
 pub const FREEZE_MARGIN: Duration = Duration::from_millis(150);
 
+/// How many pictures say what is usual (libwebrtc's `VideoQualityObserver`).
+pub const FREEZE_MEMORY: usize = 30;
+
+/// Before so many distances are known nothing is called a freeze (the same).
+pub const FREEZE_LEAST_GAPS: usize = 5;
+
 /// Frames and chunks that may wait for the program that takes them; later ones are dropped until it does.
 pub const MAX_UNTAKEN: usize = 1024;
 

@@ -14,11 +14,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use meipo::media::freeze::FreezeMeter;
 use meipo::media::{Track, TrackKind, TrackSource};
 use meipo::net::clock::unix_micros_now;
 use meipo::net::identity::Identity;
 use meipo::net::tls;
-use meipo::units::{Bitrate, CaptureTime, TrackId};
+use meipo::units::{Bitrate, CaptureTime, Time, TrackId};
 use peer::codec::{H264Decoder, H264Encoder, VideoDecoder, VideoEncoder, VideoSettings};
 use peer::pattern::{TestPicture, read_time_code};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
@@ -162,27 +163,16 @@ struct Screen {
     bytes: u64,
     pictures: u64,
     latency_us: u64,
-    last_us: Option<u64>,
-    average_us: u64,
-    freezes: u64,
-    freeze_us: u64,
+    freezes: FreezeMeter,
 }
 
 impl Screen {
-    /// A picture that was drawn then is seen now. A freeze is what `freezeCount` of WebRTC's statistics says it is.
+    /// A picture that was drawn then is seen now.
     fn show(&mut self, drawn_us: u64) {
         let now = unix_micros_now();
         self.pictures += 1;
         self.latency_us += now.saturating_sub(drawn_us);
-        let Some(last) = self.last_us.replace(now) else { return };
-        let gap = now.saturating_sub(last);
-        let limit = (self.average_us * 3).max(self.average_us + 150_000);
-        if self.average_us > 0 && gap > limit {
-            self.freezes += 1;
-            self.freeze_us += gap - self.average_us;
-            return;
-        }
-        self.average_us = if self.average_us == 0 { gap } else { (self.average_us * 29 + gap) / 30 };
+        self.freezes.handle_picture(Time::from_micros(now));
     }
 
     /// The last second, and all freezes.
@@ -194,8 +184,8 @@ impl Screen {
             "received_kbps": bytes as f64 * 8e-3,
             "pictures": pictures,
             "latency_ms": latency_us.checked_div(pictures).map(|mean| mean as f64 / 1e3),
-            "freezes": self.freezes,
-            "freeze_ms": self.freeze_us as f64 / 1e3,
+            "freezes": self.freezes.freezes(),
+            "freeze_ms": self.freezes.total().as_secs_f64() * 1e3,
         })
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod assemble;
 mod frame;
+pub mod freeze;
 pub mod jitter;
 pub mod mos;
 pub mod packetize;

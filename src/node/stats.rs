@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::params::{FREEZE_FACTOR, FREEZE_MARGIN, STATS_INTERVAL};
+use crate::params::STATS_INTERVAL;
 use crate::units::{CaptureTime, FrameNumber, Time};
 use crate::wire::packet::HOP_SEQUENCE_MASK;
 
@@ -98,31 +98,6 @@ fn unwrap(highest: u64, sequence: u32) -> u64 {
     }
 }
 
-/// Finds the moments at which pictures stand still, as `freezeCount` of WebRTC's statistics does: a picture came later
-/// than three times the usual distance, or 150 ms beyond it, whichever is longer.
-#[derive(Debug, Default)]
-pub(super) struct FreezeMeter {
-    last: Option<Time>,
-    average: Duration,
-    pub(super) freezes: u64,
-    pub(super) freeze_time: Duration,
-}
-
-impl FreezeMeter {
-    pub(super) fn handle_picture(&mut self, now: Time) {
-        if let Some(last) = self.last.replace(now) {
-            let gap = now.since(last);
-            let limit = (self.average * FREEZE_FACTOR).max(self.average + FREEZE_MARGIN);
-            if !self.average.is_zero() && gap > limit {
-                self.freezes += 1;
-                self.freeze_time += gap - self.average;
-                return;
-            }
-            self.average = if self.average.is_zero() { gap } else { (self.average * 29 + gap) / 30 };
-        }
-    }
-}
-
 /// Knows how long one frame of sound lasts: by the distance of capture between neighbours.
 #[derive(Debug, Default)]
 pub(super) struct SoundMeter {
@@ -167,17 +142,5 @@ mod tests {
             hops.handle(sequence);
         }
         assert!((hops.take_loss() - 0.2).abs() < 1e-9);
-    }
-
-    #[test]
-    fn a_picture_that_comes_late_is_a_freeze() {
-        let mut meter = FreezeMeter::default();
-        for millis in [0, 33, 66, 100, 133, 166] {
-            meter.handle_picture(Time::from_millis(millis));
-        }
-        assert_eq!(meter.freezes, 0);
-        meter.handle_picture(Time::from_millis(666));
-        assert_eq!(meter.freezes, 1);
-        assert!(meter.freeze_time > Duration::from_millis(400));
     }
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::stats::{FreezeMeter, Meter, SoundMeter};
+use super::stats::{Meter, SoundMeter};
 use crate::media::assemble::{Assembler, Unusable};
+use crate::media::freeze::FreezeMeter;
 use crate::media::jitter::{Jitter, Released};
 use crate::media::playout::{Playout, PlayoutClock, Sense};
 use crate::media::{Frame, Track};
@@ -247,8 +248,8 @@ impl Watch {
         }
         for id in ended {
             if let Some(Receiver { freezes, .. }) = self.tracks.remove(&id) {
-                self.ended_freezes.0 += freezes.freezes;
-                self.ended_freezes.1 += freezes.freeze_time;
+                self.ended_freezes.0 += freezes.freezes();
+                self.ended_freezes.1 += freezes.total();
             }
             watched.push_back(Watched::Ended(id));
         }
@@ -272,7 +273,7 @@ impl Watch {
     /// Freezes of all its pictures: how many, and how long in all.
     pub(super) fn freezes(&self) -> (u64, Duration) {
         let meters = self.tracks.values().map(|receiver| &receiver.freezes);
-        meters.fold(self.ended_freezes, |(count, time), meter| (count + meter.freezes, time + meter.freeze_time))
+        meters.fold(self.ended_freezes, |(count, time), meter| (count + meter.freezes(), time + meter.total()))
     }
 
     /// How long its frames are held so that they leave evenly.
