@@ -64,6 +64,8 @@ pub struct Estimator {
     switched: Time,
     /// A queue that stands: since when, and between which bounds.
     standing: Option<(Time, Duration, Duration)>,
+    /// When the packets that come now began to come without a break, and when the last one did, by the receiver's clock.
+    flow: Option<(Time, Time)>,
 }
 
 impl Estimator {
@@ -87,6 +89,7 @@ impl Estimator {
             before_silence: None,
             switched: now,
             standing: None,
+            flow: None,
         }
     }
 
@@ -139,6 +142,8 @@ impl Estimator {
         if verdict == Verdict::TryLess {
             // Also where a queue is seen: if it stood there since the beginning, it is longer than it looks.
             self.cut(self.delivered.rate().min(self.rate) * 0.5, now);
+        } else if queue >= QUEUE_GROWN + slack && self.has_just_resumed() {
+            self.last_growth = now;
         } else if queue >= QUEUE_GROWN + slack || self.weather.share() > LOSS_COLLAPSE {
             self.cut_to_delivered(queue, now);
         } else {
@@ -230,6 +235,9 @@ impl Estimator {
         let base = self.base.update(took, arrival.arrived);
         let excess = Duration::from_micros(u64::try_from(took - base).unwrap_or(0));
         self.excess.push_back((arrival.arrived, excess));
+        let (began, last) = self.flow.unwrap_or((arrival.arrived, arrival.arrived));
+        let is_resumed = arrival.arrived.since(last) > QUEUE_SAMPLE;
+        self.flow = Some((if is_resumed { arrival.arrived } else { began }, last.max(arrival.arrived)));
         while self.excess.front().is_some_and(|(at, _)| arrival.arrived.since(*at) > QUEUE_SAMPLE) {
             self.excess.pop_front();
         }
@@ -275,6 +283,11 @@ impl Estimator {
         let standing = if has_moved { (now, queue, queue) } else { (since, least, most) };
         self.standing = Some(standing);
         now.since(standing.0) > BASE_DELAY_DOUBT
+    }
+
+    /// Whether nothing came for a moment and now something does: what was held up comes late, whether the way is full or not.
+    fn has_just_resumed(&self) -> bool {
+        self.flow.is_some_and(|(began, last)| last.since(began) < QUEUE_SAMPLE)
     }
 
     fn is_at_floor(&self) -> bool {

@@ -85,6 +85,25 @@ fn jitter_and_spikes_are_smoothed_and_forgotten() {
 }
 
 #[test]
+fn a_way_that_stands_still_for_a_moment_is_not_taken_for_a_full_one() {
+    for seed in seeds(2) {
+        let mut pair = Pair::new(seed, &way());
+        pair.call.world.run(secs(5));
+        let before = pair.stats();
+        for _ in 0..5 {
+            pair.call.world.run(secs(3));
+            pair.shape(&Link::with_delay(millis(325)));
+            pair.call.world.run(millis(60));
+            pair.shape(&way());
+        }
+        let heard = pair.heard(&before, millis(15_300));
+        assert!(heard.concealed <= 0.01 && heard.pictures_per_second >= 28.0, "seed {seed}: {heard:?}");
+        let estimate = pair.estimate();
+        assert!(estimate >= Bitrate::from_kilobits(1200), "seed {seed}: {estimate:?}");
+    }
+}
+
+#[test]
 fn a_way_that_narrows_and_widens_again_is_followed() {
     for seed in seeds(2) {
         let wide = way().bottleneck(Bitrate::from_kilobits(4000), millis(250));
@@ -198,6 +217,12 @@ impl Pair {
     fn stats(&mut self) -> PeerStats {
         let alice = self.call.id(self.alice);
         self.call.with_peer(self.bob, |peer, now| peer.stats(now)[&alice].clone())
+    }
+
+    /// What alice thinks her way to bob carries.
+    fn estimate(&mut self) -> Bitrate {
+        let bob = self.call.id(self.bob);
+        Bitrate::from_bits(self.call.with_peer(self.alice, |peer, now| peer.stats(now)[&bob].estimate_bits))
     }
 
     fn heard(&mut self, before: &PeerStats, span: Duration) -> Heard {
