@@ -85,6 +85,10 @@ impl Decoders {
             return None;
         }
         let key = (peer, track.id);
+        if let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.goes_on_as(&track)) {
+            (lane.track, lane.is_same_clock) = (track, is_same_clock);
+            return None;
+        }
         let (decoder, wish) = match Decoder::new(&track) {
             Ok(decoder) => (decoder, None),
             Err(error) => (Decoder::None, Some(Wish::CannotDecode(peer, error.to_string()))),
@@ -157,6 +161,17 @@ impl Decoders {
 }
 
 impl Lane {
+    /// Whether what the track has become is for the same decoder: a key frame tells a new size by itself, and what is of the
+    /// old size may still be due.
+    fn goes_on_as(&self, track: &Track) -> bool {
+        let before = &self.track;
+        let family = |codec: &str| codec.split('.').next().map(str::to_owned);
+        !track.kind.is_audio()
+            && !before.kind.is_audio()
+            && before.description == track.description
+            && family(&before.codec) == family(&track.codec)
+    }
+
     /// When a frame was captured, if the sender says what its clock says.
     fn captured_unix_us(&self, frame: &Frame) -> Option<u64> {
         let epoch = self.track.epoch_unix_us;

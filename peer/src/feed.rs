@@ -1,4 +1,4 @@
-//! What is published: tracks, and their frames at the moment they are to be sent.
+//! What is published: tracks, what becomes of them, and their frames at the moment they are to be sent.
 //!
 //! A file and standard input are read ahead on a thread and paced here by their capture times; the test pattern is
 //! encoded in real time and passed on as it comes.
@@ -23,20 +23,36 @@ use crate::schedule::{Rounds, Schedule};
 #[derive(Debug)]
 pub struct Feed {
     tracks: Vec<Track>,
-    frames: mpsc::Receiver<anyhow::Result<Frame>>,
+    supply: Supply,
     control: EncoderControl,
-    pace: Pace,
-    /// Read, but not due yet.
-    next: Option<(Frame, Instant)>,
 }
 
-/// Who decides when a frame is sent.
+/// What a feed has to offer next.
+#[derive(Clone, Debug)]
+pub enum Offered {
+    /// A track is another from here on: its size, its rate.
+    Track(Track),
+    /// A frame of a track.
+    Frame(Frame),
+}
+
+/// Where it comes from, and who decides when it is sent.
 #[derive(Debug)]
-enum Pace {
-    /// Whoever makes it.
-    Live,
-    /// Its capture time.
-    Timed { start: Instant, schedule: Schedule },
+enum Supply {
+    /// It is sent when it is made.
+    Live(mpsc::Receiver<anyhow::Result<Offered>>),
+    /// It is read ahead, and sent at its capture time.
+    Timed(Reading),
+}
+
+/// Frames of a file that are read ahead.
+#[derive(Debug)]
+struct Reading {
+    frames: mpsc::Receiver<anyhow::Result<Frame>>,
+    start: Instant,
+    schedule: Schedule,
+    /// Read, but not due yet.
+    next: Option<(Frame, Instant)>,
 }
 
 /// A file that is open, with its tracks, before anything of it is sent.
@@ -54,8 +70,9 @@ impl Feed {
     pub fn file(file: OpenFile) -> Self {
         let epoch_unix_us = unix_micros_now();
         let tracks = file.tracks.into_iter().map(|track| Track { epoch_unix_us, ..track }).collect();
-        let pace = Pace::Timed { start: Instant::now(), schedule: Schedule::default() };
-        Feed { tracks, frames: file.frames, control: EncoderControl::default(), pace, next: None }
+        let (start, schedule) = (Instant::now(), Schedule::default());
+        let reading = Reading { frames: file.frames, start, schedule, next: None };
+        Feed { tracks, supply: Supply::Timed(reading), control: EncoderControl::default() }
     }
 
     /// A test pattern, beginning now.
@@ -63,8 +80,8 @@ impl Feed {
     /// # Errors
     /// When the encoder refuses its settings.
     pub fn pattern(settings: &pattern_feed::Settings) -> anyhow::Result<Self> {
-        let (tracks, frames, control) = pattern_feed::start(settings)?;
-        Ok(Feed { tracks, frames, control, pace: Pace::Live, next: None })
+        let (tracks, made, control) = pattern_feed::start(settings)?;
+        Ok(Feed { tracks, supply: Supply::Live(made), control })
     }
 
     /// What is published.
@@ -92,19 +109,25 @@ impl Feed {
         self.control.set_smaller_bitrate(track, rate);
     }
 
-    /// The next frame, when it is to be sent; `None` after the last. May be dropped and called again without losing
+    /// What comes next, when it is to be sent; `None` after the last. May be dropped and called again without losing
     /// anything.
     ///
     /// # Errors
     /// When the file cannot be read on, or the encoder fails.
-    pub async fn next(&mut self) -> anyhow::Result<Option<Frame>> {
+    pub async fn next(&mut self) -> anyhow::Result<Option<Offered>> {
+        match &mut self.supply {
+            Supply::Live(made) => made.recv().await.transpose(),
+            Supply::Timed(reading) => Ok(reading.next().await?.map(Offered::Frame)),
+        }
+    }
+}
+
+impl Reading {
+    async fn next(&mut self) -> anyhow::Result<Option<Frame>> {
         if self.next.is_none() {
             let Some(frame) = self.frames.recv().await else { return Ok(None) };
             let frame = frame?;
-            let due = match &mut self.pace {
-                Pace::Live => Instant::now(),
-                Pace::Timed { start, schedule } => *start + schedule.due(frame.captured),
-            };
+            let due = self.start + self.schedule.due(frame.captured);
             self.next = Some((frame, due));
         }
         if let Some((_, due)) = &self.next {

@@ -60,7 +60,7 @@ pub const TIME_CODE_COLUMNS: usize = 40;
 pub const TIME_CODE_ROWS: usize = 3;
 
 /// Narrowest picture that gets a time code, in pixels: its cells are four pixels wide.
-pub const TIME_CODE_MIN_WIDTH: usize = 160;
+pub const TIME_CODE_MIN_WIDTH: u16 = 160;
 
 /// Brightness of a dark and of a bright cell, and how far from them a cell may be and still count: the rest between
 /// is left undecided, so that damage is noticed.
@@ -86,6 +86,15 @@ pub const PATTERN_MAX_RATE: u16 = 120;
 
 /// Longest time between two key frames of the test pattern: whoever missed all requests still sees it.
 pub const PATTERN_KEY_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Bits for a pixel with which the pattern is left for a smaller one: H.264 in real time blurs it below.
+pub const LEAST_BITS_PER_PIXEL: f64 = 0.025;
+
+/// Bits for a pixel that a larger pattern must have before it is drawn: well above, so that an unsteady rate does not swing it.
+pub const GOOD_BITS_PER_PIXEL: f64 = 0.035;
+
+/// For how long it must have had them.
+pub const STEP_UP_AFTER: Duration = Duration::from_secs(5);
 
 /// Rate of the test sound: speech at its best with a copy of each packet in the next.
 pub const PATTERN_SOUND_RATE: Bitrate = Bitrate::from_kilobits(32);

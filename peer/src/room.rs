@@ -5,7 +5,7 @@ use meipo::units::{PeerId, TrackId};
 
 use crate::decode::Wish;
 use crate::events::{Recording, Report};
-use crate::feed::Feed;
+use crate::feed::{Feed, Offered};
 use crate::keeper::Keeper;
 use crate::recordings::Notice;
 use crate::session::{Moment, Session};
@@ -25,7 +25,7 @@ pub struct Parts {
 /// Why the loop was left.
 enum Step {
     Moment(Moment),
-    Frame(Option<meipo::media::Frame>),
+    Offered(Option<Offered>),
     Wish(Wish),
     Notice(Notice),
 }
@@ -60,19 +60,20 @@ async fn play(session: &mut Session, parts: &mut Parts) -> anyhow::Result<()> {
         let step = tokio::select! {
             biased;
             moment = session.next() => Step::Moment(moment?),
-            frame = next_frame(feed) => Step::Frame(frame?),
+            offered = next_offered(feed) => Step::Offered(offered?),
             wish = next_wish(viewer) => Step::Wish(wish),
             notice = next_notice(keeper) => Step::Notice(notice),
         };
         match step {
-            Step::Moment(Moment::Over) | Step::Frame(None) => return Ok(()),
+            Step::Moment(Moment::Over) | Step::Offered(None) => return Ok(()),
             Step::Moment(Moment::Event(event)) => handle_event(session, parts, &event),
             Step::Moment(Moment::Tick) => {
                 let viewer = parts.viewer.as_ref();
                 let complete = |peer, stats: &mut _| viewer.into_iter().for_each(|viewer| viewer.complete(peer, stats));
                 session.report_stats(complete).await;
             }
-            Step::Frame(Some(frame)) => session.endpoint().send(frame),
+            Step::Offered(Some(Offered::Frame(frame))) => session.endpoint().send(frame),
+            Step::Offered(Some(Offered::Track(track))) => session.endpoint().publish(track).await?,
             Step::Wish(Wish::KeyFrame(peer, track)) => session.endpoint().request_key_frame(peer, track),
             Step::Wish(Wish::CannotDecode(peer, message)) => session.report_error(Some(peer), message),
             Step::Notice(notice) => handle_notice(session, notice),
@@ -121,7 +122,7 @@ fn handle_notice(session: &Session, notice: Notice) {
     }
 }
 
-async fn next_frame(feed: &mut Option<Feed>) -> anyhow::Result<Option<meipo::media::Frame>> {
+async fn next_offered(feed: &mut Option<Feed>) -> anyhow::Result<Option<Offered>> {
     match feed {
         Some(feed) => feed.next().await,
         None => std::future::pending().await,

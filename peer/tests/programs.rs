@@ -10,8 +10,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use meipo::limits::Limits;
 use meipo::net::identity::Identity;
 use meipo::params::PLAYOUT_LEAST;
+use meipo::units::Bitrate;
 use peer::container::Source;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -36,6 +38,22 @@ fn a_test_pattern_is_watched_and_its_age_is_known() {
     assert!(publish.terminate().success());
     watch.wait("goodbye", |event| event["event"] == "peer-left" && event["reason"] == "left");
     assert!(watch.terminate().success());
+}
+
+#[test]
+fn on_a_narrow_way_the_pattern_becomes_smaller_and_goes_on() {
+    let room = Room::with(Limits { relay_session_rate: Bitrate::from_kilobits(200), ..Limits::default() });
+    let mut watch = room.peer(&["watch", &room.link, "--relay-only", "--json", "--name", "bob"]);
+    watch.wait("welcome", |event| event["event"] == "joined");
+    let pattern = ["publish", &room.link, "--test-pattern", "640x480@30", "--relay-only", "--name", "alice", "--json"];
+    let _publish = room.peer(&pattern);
+    let is_smaller = |event: &Value| event["event"] == "track" && event["width"].as_u64() <= Some(320);
+    watch.wait("whole pictures", |event| event["event"] == "track" && event["width"] == 640);
+    watch.wait("smaller pictures", |event| is_smaller(event) && event["kind"] == "video");
+    watch.seen.clear();
+    let frames = watch.wait("a report", |event| event["event"] == "stats")["frames"].as_u64().unwrap();
+    let stats = watch.wait("more", |event| event["frames"].as_u64() > Some(frames + 300));
+    assert_eq!(stats["decode_errors"], 0, "{stats}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub struct TimeCode {
 
 /// Reads the time code of a picture, also of one that was scaled. `None` where there is none or it is damaged.
 pub fn read_time_code(picture: &Picture) -> Option<TimeCode> {
-    if picture.width() < TIME_CODE_MIN_WIDTH || code_height(picture.width()) > picture.height() {
+    if picture.width() < usize::from(TIME_CODE_MIN_WIDTH) || code_height(picture.width()) > picture.height() {
         return None;
     }
     let mut word = 0_u128;
@@ -31,7 +31,7 @@ impl TimeCode {
     /// Draws the code into the top of a picture wide and high enough for it.
     pub(super) fn draw(self, picture: &mut Picture) {
         let width = picture.width();
-        if width < TIME_CODE_MIN_WIDTH || code_height(width) > picture.height() {
+        if width < usize::from(TIME_CODE_MIN_WIDTH) || code_height(width) > picture.height() {
             return;
         }
         let word = to_word(self);

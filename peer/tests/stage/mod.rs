@@ -32,10 +32,15 @@ pub(crate) struct Room {
 impl Room {
     /// May be called from a test with a runtime of its own, and from one without.
     pub(crate) fn open() -> Self {
+        Room::with(Limits::default())
+    }
+
+    /// A room on a rendezvous with these limits.
+    pub(crate) fn with(limits: Limits) -> Self {
         let identity = Arc::new(Identity::generate().unwrap());
         let config = RendezvousMachineConfig {
             identity: identity.clone(),
-            limits: Limits::default(),
+            limits,
             relays: Vec::new(),
             is_relay: true,
             stun_alternate: None,
