@@ -614,6 +614,9 @@ pub const GROWTH_FAST: f64 = 2.0;
 /// The same below half of [`NARROW`].
 pub const GROWTH_NARROW: f64 = 1.35;
 
+/// How long before and after a queue was seen losses are laid to it: it was there before a report could tell.
+pub const FULL_MEMORY: Duration = Duration::from_millis(500);
+
 /// Growth in a second where a limit was found lately, on a way below half of [`NARROW`].
 pub const GROWTH_SLOW: f64 = 1.15;
 

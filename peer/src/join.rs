@@ -77,7 +77,8 @@ pub async fn attend(args: &PageArgs, options: &Options, link: Link, program: &Pr
 fn open(address: String, reporter: Reporter) {
     tokio::task::spawn_blocking(move || {
         if let Err(error) = open::that_detached(address) {
-            reporter.note(&format!("no browser can be opened here ({error}); open the address above in one"));
+            tracing::debug!(%error, "no browser");
+            reporter.note("no browser can be opened here; open the address above in one");
         }
     });
 }

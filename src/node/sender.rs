@@ -16,12 +16,12 @@ use bytes::Bytes;
 
 use crate::media::parity::protect;
 use crate::params::{
-    MAX_BUNDLE, NARROW, PARITY_LEAST, PICTURE_SHARE, PICTURE_SHARE_NARROW, QUEUE_DRAIN, QUEUE_GROWN, QUEUE_QUIET,
-    REPAIR_CREDIT, ROOMY, SOUND_RATE,
+    MAX_BUNDLE, NARROW, PARITY_LEAST, PICTURE_SHARE, PICTURE_SHARE_NARROW, QUEUE_QUIET, REPAIR_CREDIT, ROOMY,
+    SOUND_RATE,
 };
 use crate::rate::bulk::Bulk;
 use crate::rate::estimate::{Estimator, NewPath};
-use crate::rate::history::History;
+use crate::rate::history::{History, Loss, News};
 use crate::rate::pace::Pace;
 use crate::rate::probe::Prober;
 use crate::rate::queue::{Class, Next, Packets, SendQueue};
@@ -215,17 +215,21 @@ impl Sender {
     ) -> BTreeMap<TransferId, u64> {
         let news = self.history.handle_feedback(feedback);
         let arrived = self.bulk.handle_news(&news, self.history.oldest());
+        let was_trying_less = self.estimator.is_trying_less();
         self.estimator.handle_news(&news, now);
+        if was_trying_less && !self.estimator.is_trying_less() {
+            self.repair.handle_trial(self.estimator.loss());
+        }
         if let Some(shown) = self.prober.handle_news(&news, now) {
             self.estimator.handle_probe(shown, now);
         }
-        // What a full queue drops is not to be answered with more.
-        if self.estimator.queue() < QUEUE_DRAIN {
-            // A queue of ours is no reason for parity: it goes when less is sent.
-            self.repair.handle_news(&news, rtt);
-        }
+        // What a narrow way drops for want of room is not to be answered with more.
+        let is_narrow = self.rate() < NARROW;
+        let is_dropped = |loss: &Loss| is_narrow && self.estimator.was_full(loss.sent);
+        let lost = news.lost.iter().filter(|loss| !is_dropped(loss)).cloned().collect();
+        self.repair.handle_news(&News { lost, arrived: news.arrived }, rtt);
         // A repetition that is lost, too, has no second chance: on a free way each goes twice.
-        let is_free = self.estimator.queue() < QUEUE_GROWN;
+        let is_free = !self.estimator.was_full(now);
         self.repeats.handle_losses(news.lost, &self.repair, is_free, now);
         self.bulk.review(self.rate(), self.queue_delay(), now);
         arrived

@@ -17,9 +17,9 @@ use super::meter::RateMeter;
 use super::weather::{Verdict, Weather};
 use crate::params::{
     BASE_DELAY_DOUBT, BASE_DELAY_SPAN, CAPACITY_MEMORY, ESTIMATE_FLOOR, ESTIMATE_MAX, ESTIMATE_START,
-    FEEDBACK_INTERVAL_MAX, FEEDBACK_TIMEOUT, GROWTH_AT_ONCE, GROWTH_FAST, GROWTH_NARROW, GROWTH_NEW, GROWTH_SHARED,
-    GROWTH_SLOW, GROWTH_STEP, GROWTH_UNTESTED, LOSS_COLLAPSE, NARROW, PACKET_PAYLOAD, QUEUE_DRAIN, QUEUE_GROWN,
-    QUEUE_QUIET, QUEUE_SAMPLE,
+    FEEDBACK_INTERVAL_MAX, FEEDBACK_TIMEOUT, FULL_MEMORY, GROWTH_AT_ONCE, GROWTH_FAST, GROWTH_NARROW, GROWTH_NEW,
+    GROWTH_SHARED, GROWTH_SLOW, GROWTH_STEP, GROWTH_UNTESTED, LOSS_COLLAPSE, NARROW, PACKET_PAYLOAD, QUEUE_DRAIN,
+    QUEUE_GROWN, QUEUE_QUIET, QUEUE_SAMPLE,
 };
 use crate::units::{Bitrate, Time};
 
@@ -62,6 +62,8 @@ pub struct Estimator {
     before_silence: Option<f64>,
     /// Since when packets take the present path.
     switched: Time,
+    /// When a queue was last seen.
+    full_at: Option<Time>,
     /// A queue that stands: since when, and between which bounds.
     standing: Option<(Time, Duration, Duration)>,
     /// When the packets that come now began to come without a break, and when the last one did, by the receiver's clock.
@@ -88,6 +90,7 @@ impl Estimator {
             waiting_since: None,
             before_silence: None,
             switched: now,
+            full_at: None,
             standing: None,
             flow: None,
         }
@@ -107,6 +110,11 @@ impl Estimator {
     /// How long packets wait on the way, as far as it is known.
     pub fn queue(&self) -> Duration {
         self.excess.iter().map(|(_, excess)| *excess).min().unwrap_or_default()
+    }
+
+    /// Whether the way was full about then: what it lost of what was sent then it may have dropped for want of room.
+    pub fn was_full(&self, then: Time) -> bool {
+        self.full_at.is_some_and(|at| then.since(at).max(at.since(then)) < FULL_MEMORY)
     }
 
     /// Share of packets lost on the way lately, 0 to 1.
@@ -139,6 +147,9 @@ impl Estimator {
         let verdict = self.weather.judge(news, self.rate, now);
         let queue = self.queue();
         let slack = self.packet_time();
+        if queue >= QUEUE_GROWN + slack {
+            self.full_at = Some(now);
+        }
         if verdict == Verdict::TryLess {
             // Also where a queue is seen: if it stood there since the beginning, it is longer than it looks.
             self.cut(self.delivered.rate().min(self.rate) * 0.5, now);
@@ -236,7 +247,7 @@ impl Estimator {
         let excess = Duration::from_micros(u64::try_from(took - base).unwrap_or(0));
         self.excess.push_back((arrival.arrived, excess));
         let (began, last) = self.flow.unwrap_or((arrival.arrived, arrival.arrived));
-        let is_resumed = arrival.arrived.since(last) > QUEUE_SAMPLE;
+        let is_resumed = arrival.arrived.since(last) > QUEUE_SAMPLE * 2;
         self.flow = Some((if is_resumed { arrival.arrived } else { began }, last.max(arrival.arrived)));
         while self.excess.front().is_some_and(|(at, _)| arrival.arrived.since(*at) > QUEUE_SAMPLE) {
             self.excess.pop_front();
@@ -314,10 +325,7 @@ impl Estimator {
         if self.capacity.is_some_and(|capacity| self.rate > capacity * 1.15) {
             self.capacity = None;
         }
-        // What was found a while ago may have been another's share.
-        let is_recent = now.since(self.last_cut) < CAPACITY_MEMORY;
-        let near = is_recent && self.capacity.is_some_and(|capacity| self.rate > capacity * 0.85);
-        let growth = match near {
+        let growth = match self.is_near_capacity(now) {
             true => self.growth_near_capacity(),
             false if self.is_new => GROWTH_NEW,
             false if self.was_longer => GROWTH_FAST,
@@ -328,6 +336,12 @@ impl Estimator {
         let grown = self.rate * growth.powf(span.as_secs_f64()).min(GROWTH_AT_ONCE);
         let stepped = self.rate + GROWTH_STEP.as_bits() as f64 * span.as_secs_f64();
         self.rate = grown.max(stepped).min(ESTIMATE_MAX.as_bits() as f64);
+    }
+
+    /// Whether the rate is near to where the capacity was found. What was found a while ago may have been another's share.
+    fn is_near_capacity(&self, now: Time) -> bool {
+        let is_recent = now.since(self.last_cut) < CAPACITY_MEMORY;
+        is_recent && self.capacity.is_some_and(|capacity| self.rate > capacity * 0.85)
     }
 
     /// Who sends more grows by a smaller part of it than who sends less, while a cut takes the same part from both: so

@@ -51,6 +51,11 @@ impl RepairPlan {
         self.runs = self.runs * kept + runs(news);
     }
 
+    /// Less was sent for a while, and this share of it was lost: what was lost beyond that came from sending too much.
+    pub fn handle_trial(&mut self, share: f64) {
+        self.share = self.share.min(share);
+    }
+
     /// The way is another one.
     pub fn handle_switch(&mut self) {
         *self = RepairPlan { rtt: self.rtt, ..RepairPlan::new() };
