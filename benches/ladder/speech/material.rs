@@ -23,8 +23,9 @@ impl Speech {
         let count = u32::try_from(plan.span.as_millis() / UTTERANCE.as_millis()).unwrap_or(u32::MAX);
         let begins: Vec<Duration> = (0..count).map(|nth| plan.settle + UTTERANCE * nth).collect();
         let mut speech = Speech { samples: vec![0; samples_in(plan.settle + plan.span)], begins };
-        if let Some(warm_up) = plan.settle.checked_sub(TURN) {
-            speech.say(warm_up, &speak(folder.path(), VOICE, WARM_UP)?)?;
+        let warm_up = speak(folder.path(), VOICE, WARM_UP)?;
+        for turn in (1..).map_while(|nth| plan.settle.checked_sub(TURN * nth)) {
+            speech.say(turn, &warm_up)?;
         }
         let pairs = SENTENCES.as_chunks::<2>().0;
         for (nth, begin) in speech.begins.clone().into_iter().enumerate() {

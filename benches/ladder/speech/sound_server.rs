@@ -4,9 +4,10 @@
 //! A socket in the file system is reached from every network namespace, so that no sound is on the link.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -61,25 +62,28 @@ impl SoundServer {
     pub(super) fn speak(&self, sink: &str, speech: &Speech) -> Result<Program, String> {
         let file = self.folder.path().join("speech.raw");
         fs::write(&file, bytes_of(speech.samples())).map_err(|error| format!("{}: {error}", file.display()))?;
-        let mut command = self.raw("pacat");
+        let mut command = self.raw("pacat", SPOKEN_AHEAD);
         command.args(["--playback", &format!("--device={sink}")]).arg(file);
         Program::start(command)
     }
 
-    /// Somebody listens to what is played on this loudspeaker.
+    /// Somebody listens to what is played on this loudspeaker, and hears something already, if only silence.
     pub(super) fn listen(&self, sink: &str) -> Result<Ear, String> {
-        let mut command = self.raw("parec");
+        let mut command = self.raw("parec", HEARD_AFTER);
         command.arg(format!("--device={sink}.monitor")).stdout(Stdio::piped());
         let mut program = Program::start(command)?;
         let output = program.0.stdout.take().ok_or("a piped standard output")?;
         let clock = self.clock;
-        let hearing = thread::spawn(move || Recording::read(output, clock));
+        let (hears, begins) = mpsc::channel();
+        let hearing = thread::spawn(move || Recording::read(output, clock, &hears));
+        begins.recv_timeout(PATIENCE).map_err(|_| format!("nothing is heard of {sink}"))?;
         Ok(Ear { program, hearing })
     }
 
-    fn raw(&self, program: &str) -> Command {
+    fn raw(&self, program: &str, latency: Duration) -> Command {
         let mut command = self.command(program);
-        command.args(["--raw", "--format=s16le", "--channels=1", "--latency-msec=10", &format!("--rate={RATE}")]);
+        command.args(["--raw", "--format=s16le", "--channels=1"]);
+        command.args([format!("--rate={RATE}"), format!("--latency-msec={}", latency.as_millis())]);
         command
     }
 
@@ -155,13 +159,14 @@ pub(super) struct Recording {
 
 impl Recording {
     /// Listens until nothing comes any more.
-    fn read(mut output: ChildStdout, clock: Clock) -> Self {
-        let mut bytes = Vec::new();
+    fn read(mut output: ChildStdout, clock: Clock, hears: &Sender<()>) -> Self {
+        let mut bytes: Vec<u8> = Vec::new();
         let mut began: Option<Time> = None;
         let mut piece = [0; PIECE];
         while let Ok(len @ 1..) = output.read(&mut piece) {
-            // Writing to a vector does not fail.
-            let _ = bytes.write_all(piece.get(..len).unwrap_or_default());
+            bytes.extend_from_slice(piece.get(..len).unwrap_or_default());
+            // Only the first time is waited for.
+            let _ = hears.send(());
             // The piece that was least on its way tells best when the first was played.
             let len_us = bytes.len() as u64 / 2 * 1_000_000 / u64::from(RATE);
             let begin = Time::from_micros(clock.now().as_micros().saturating_sub(len_us));
@@ -185,6 +190,11 @@ const FAR_MOUTH: &str = "far_mouth";
 pub(super) const FAR_MICROPHONE: &str = "far_microphone";
 pub(super) const FAR_EAR: &str = "far_ear";
 
+/// How exactly the time of what is heard is known.
+const HEARD_AFTER: Duration = Duration::from_millis(10);
+/// How far ahead the server knows what is said: a speaker without CPU time does not stutter.
+const SPOKEN_AHEAD: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(10);
 const ATTEMPTS: u32 = 100;
 const BETWEEN: Duration = Duration::from_millis(100);
 const PIECE: usize = 4096;
