@@ -51,7 +51,7 @@ pub(crate) fn run(options: &Options, emulator: &Emulator) -> Result<(), String> 
     if plan.span < material::UTTERANCE {
         return Err(format!("speech takes at least {} seconds", material::UTTERANCE.as_secs()));
     }
-    tools::find_all()?;
+    tools::find_all(&options.contenders(0))?;
     let programs = Programs::build()?;
     let scorer = Scorer::install(&programs)?;
     let bench = Bench { options, emulator, programs, scorer, speech: Speech::make(plan)? };

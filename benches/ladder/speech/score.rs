@@ -40,10 +40,13 @@ impl Scorer {
         }
         let mut command = Command::new(&python);
         command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
-        command.arg(folder_of_scripts().join("requirements.txt")).stdin(Stdio::null());
+        command.arg(folder_of_scripts().join("requirements.txt")).stdin(Stdio::null()).stdout(Stdio::null());
         match command.status() {
             Ok(status) if status.success() => Ok(Scorer { python }),
-            _ => Err("pesq cannot be installed: apt-get install gcc libc6-dev python3-dev".to_owned()),
+            _ => {
+                Err("pesq cannot be installed; it needs PyPI, and: apt-get install gcc libc6-dev python3-dev"
+                    .to_owned())
+            }
         }
     }
 

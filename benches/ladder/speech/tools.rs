@@ -2,9 +2,12 @@
 
 use std::env;
 
-/// Says in one line what is missing.
-pub(super) fn find_all() -> Result<(), String> {
-    let missing: Vec<&(&str, &str)> = TOOLS.iter().filter(|(program, _)| !is_there(program)).collect();
+use crate::options::Contender;
+
+/// Says in one line what is missing for these contenders.
+pub(super) fn find_all(contenders: &[Contender]) -> Result<(), String> {
+    let browser = BROWSER.iter().filter(|_| contenders.contains(&Contender::Chromium));
+    let missing: Vec<&(&str, &str)> = TOOLS.iter().chain(browser).filter(|(program, _)| !is_there(program)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -31,3 +34,4 @@ const TOOLS: [(&str, &str); 8] = [
     // `pesq` is compiled when it is installed.
     ("cc", "gcc libc6-dev python3-dev"),
 ];
+const BROWSER: [(&str, &str); 1] = [("chromium", "chromium")];
