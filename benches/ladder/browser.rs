@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
@@ -11,6 +11,30 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::emulator::Host;
+
+/// What the microphone of a browser hears, and where its sound goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sound<'a> {
+    /// This file over and over; nobody hears what the page plays.
+    File(&'a Path),
+    /// Devices of a sound server, which is named as `PULSE_SERVER` names it.
+    Devices { server: &'a str, microphone: &'a str, loudspeaker: &'a str },
+}
+
+impl Sound<'_> {
+    fn give_to(self, command: &mut Command) {
+        match self {
+            Sound::File(voice) => {
+                command.arg("--use-fake-device-for-media-stream");
+                command.arg(format!("--use-file-for-fake-audio-capture={}", voice.display()));
+            }
+            Sound::Devices { server, microphone, loudspeaker } => {
+                command.env("PULSE_SERVER", server);
+                command.env("PULSE_SOURCE", microphone).env("PULSE_SINK", loudspeaker);
+            }
+        }
+    }
+}
 
 /// A running browser with one page; dropped, it is killed.
 pub(crate) struct Browser {
@@ -23,15 +47,15 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    /// Opens `page`, a file, on `host`; its microphone hears `voice` over and over.
-    pub(crate) fn open(host: &Host, page: &Path, voice: &Path) -> Result<Self, String> {
+    /// Opens `page`, a file, on `host`.
+    pub(crate) fn open(host: &Host, page: &Path, sound: Sound<'_>) -> Result<Self, String> {
         let profile = TempDir::new().map_err(|error| format!("a temporary folder: {error}"))?;
         let mut command = host.command("sh");
         // The browser reads commands from descriptor 3 and answers on 4.
         command.args(["-c", "exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1", CHROMIUM]);
         command.args(FLAGS);
         command.arg(format!("--user-data-dir={}", profile.path().display()));
-        command.arg(format!("--use-file-for-fake-audio-capture={}", voice.display()));
+        sound.give_to(&mut command);
         command.arg(format!("file://{}", page.display()));
         let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = piped.spawn().map_err(|error| format!("Chromium: {error}"))?;
@@ -68,11 +92,21 @@ impl Browser {
                 let params = json!({ "targetId": page["targetId"], "flatten": true });
                 let session = self.ask("Target.attachToTarget", &params)?;
                 self.page = session.get("sessionId").and_then(Value::as_str).map(str::to_owned);
-                return Ok(());
+                return self.wait_until_loaded();
             }
             let _ = self.answers.recv_timeout(PAUSE);
         }
         Err("Chromium has opened no page".to_owned())
+    }
+
+    fn wait_until_loaded(&mut self) -> Result<(), String> {
+        for _ in 0..ATTEMPTS {
+            if self.evaluate("location.protocol === 'file:' && document.readyState === 'complete'")? == true {
+                return Ok(());
+            }
+            let _ = self.answers.recv_timeout(PAUSE);
+        }
+        Err("the page is not loaded".to_owned())
     }
 
     fn ask(&mut self, method: &str, params: &Value) -> Result<Value, String> {
@@ -108,7 +142,7 @@ impl Drop for Browser {
 }
 
 const CHROMIUM: &str = "chromium";
-const FLAGS: [&str; 14] = [
+const FLAGS: [&str; 13] = [
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -117,7 +151,6 @@ const FLAGS: [&str; 14] = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
     "--autoplay-policy=no-user-gesture-required",
     "--allow-file-access-from-files",

@@ -10,7 +10,7 @@ use meipo::units::Time;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::browser::Browser;
+use crate::browser::{Browser, Sound};
 use crate::call::{Call, Report, figure};
 use crate::emulator::Emulator;
 use crate::programs::Programs;
@@ -31,8 +31,8 @@ impl ChromiumCall {
         make_material(programs, folder.path())?;
         let voice = folder.path().join("voice.wav");
         let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/ladder/chromium/page.html");
-        let mut sender = Browser::open(&emulator.near, &page, &voice)?;
-        let mut receiver = Browser::open(&emulator.far, &page, &voice)?;
+        let mut sender = Browser::open(&emulator.near, &page, Sound::File(&voice))?;
+        let mut receiver = Browser::open(&emulator.far, &page, Sound::File(&voice))?;
         let pictures = format!("file://{}", folder.path().join("pictures.yuv").display());
         let offer = sender.evaluate(&format!("offer({})", Value::from(pictures)))?;
         let answer = receiver.evaluate(&format!("answer({offer})"))?;

@@ -5,6 +5,7 @@
 //! cargo bench --bench ladder -- --against chromium --against stream-per-gop
 //! cargo bench --bench ladder -- --rung loss-10 --seconds 30
 //! cargo bench --bench ladder -- --check-link                   is the link what the rungs say?
+//! cargo bench --bench ladder -- --speech --against chromium    how speech sounds, by PESQ
 //! ```
 //! Two network namespaces, and between them a link that delays, loses and reorders ([`emulator`]). Each contender carries
 //! the same pictures and the same voice over it, one after the other on each rung, and everybody is measured in the same
@@ -31,7 +32,10 @@ mod meipo_call;
 mod options;
 mod plots;
 mod programs;
+mod readme;
+mod room;
 mod rungs;
+mod speech;
 mod streams;
 mod table;
 
@@ -66,6 +70,9 @@ fn run(options: &Options, emulator: &Emulator) -> Result<(), String> {
     if options.check_link {
         check::check(emulator, &options.rungs());
         return Ok(());
+    }
+    if options.speech {
+        return speech::run(options, emulator);
     }
     let programs = Programs::build()?;
     let mut table = Table::new(options.plan());

@@ -1,23 +1,20 @@
 //! Our side: the programs as a person runs them. The rendezvous is on the near host, beside the publisher.
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::call::{Call, Report, figure};
-use crate::emulator::{Emulator, Host};
+use crate::emulator::Emulator;
 use crate::process::Process;
 use crate::programs::Programs;
+use crate::room::Room;
 
 /// A publisher, a watcher and the rendezvous that has introduced them.
 pub(crate) struct MeipoCall {
     watcher: Process,
     publisher: Process,
-    _rendezvous: Process,
-    _home: TempDir,
+    _room: Room,
     frames: Option<f64>,
     estimate_kbps: Option<f64>,
 }
@@ -25,22 +22,14 @@ pub(crate) struct MeipoCall {
 impl MeipoCall {
     /// Lets both join a room.
     pub(crate) fn start(emulator: &Emulator, programs: &Programs) -> Result<Self, String> {
-        let home = TempDir::new().map_err(|error| format!("a temporary folder: {error}"))?;
-        let places = Places { programs, home: home.path().to_owned() };
-        let public = format!("{}:1935", emulator.near.address);
-        let mut rendezvous = places.rendezvous(&emulator.near);
-        rendezvous.args(["--listen", "0.0.0.0:1935", "--json", "--public-addr", &public]);
-        let mut rendezvous = Process::start(rendezvous);
-        let listening = |event: &Value| event["event"] == "listening";
-        rendezvous.look_for(PATIENCE, listening).ok_or_else(|| format!("no rendezvous\n{}", rendezvous.story()))?;
-        let link = places.invite(&emulator.near, &public)?;
-        let mut publish = places.peer(&emulator.near, "alice");
-        publish.args(["publish", &link, "--test-pattern", "640x480@30", "--bitrate", "1200k", "--hue", "200"]);
-        let mut watch = places.peer(&emulator.far, "bob");
-        watch.args(["watch", &link]);
+        let room = Room::open(emulator, programs)?;
+        let mut publish = room.peer(&emulator.near, "alice");
+        publish.args(["publish", room.link(), "--test-pattern", "640x480@30", "--bitrate", "1200k", "--hue", "200"]);
+        let mut watch = room.peer(&emulator.far, "bob");
+        watch.args(["watch", room.link()]);
         let (publisher, watcher) = (Process::start(publish), Process::start(watch));
         let (frames, estimate_kbps) = (None, None);
-        Ok(MeipoCall { watcher, publisher, _rendezvous: rendezvous, _home: home, frames, estimate_kbps })
+        Ok(MeipoCall { watcher, publisher, _room: room, frames, estimate_kbps })
     }
 
     /// The publisher's latest opinion, of which nobody waits for more.
@@ -82,38 +71,6 @@ impl Call for MeipoCall {
     }
 }
 
-/// Where the programs are and where they keep their keys.
-struct Places<'a> {
-    programs: &'a Programs,
-    home: PathBuf,
-}
-
-impl Places<'_> {
-    fn rendezvous(&self, host: &Host) -> Command {
-        let mut command = host.command(self.programs.path("rendezvous"));
-        command.arg("--data-dir").arg(self.home.join("rendezvous"));
-        command
-    }
-
-    /// The link to a room.
-    fn invite(&self, host: &Host, public: &str) -> Result<String, String> {
-        let mut command = self.rendezvous(host);
-        command.args(["invite", "ladder", "--json", "--public-addr", public]).stderr(Stdio::null());
-        let output = command.output().map_err(|error| format!("rendezvous invite: {error}"))?;
-        let invite: Value = serde_json::from_slice(&output.stdout).map_err(|error| format!("the invite: {error}"))?;
-        let link = invite.get("link").and_then(Value::as_str).map(str::to_owned);
-        link.ok_or_else(|| format!("an invite without link: {invite}"))
-    }
-
-    fn peer(&self, host: &Host, name: &str) -> Command {
-        let mut command = host.command(self.programs.path("peer"));
-        command.args(["--json", "--no-port-mapping", "--name", name]);
-        command.arg("--identity").arg(self.home.join(format!("{name}.pem")));
-        command
-    }
-}
-
 /// The test pattern has one size.
 const WIDTH: f64 = 640.0;
 const SOUNDS_PER_SECOND: f64 = 50.0;
-const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
@@ -13,9 +14,9 @@ pub(crate) struct Options {
     /// Only these rungs; may be repeated [default: all]
     #[arg(long = "rung", value_name = "NAME", value_parser = rung)]
     chosen: Vec<Rung>,
-    /// How long each contender is measured on each rung
-    #[arg(long, default_value_t = 60)]
-    seconds: u64,
+    /// How long each contender is measured on each rung [default: 60, of speech 40]
+    #[arg(long)]
+    seconds: Option<u64>,
     /// Whom to compare with; may be repeated
     #[arg(long, value_enum)]
     against: Vec<Opponent>,
@@ -28,6 +29,12 @@ pub(crate) struct Options {
     /// What chance begins with: the same seed loses the same packets
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+    /// Let them speak, and judge what is heard by PESQ
+    #[arg(long)]
+    pub(crate) speech: bool,
+    /// Keep what was said and heard in this folder
+    #[arg(long, value_name = "FOLDER", requires = "speech")]
+    pub(crate) recordings: Option<PathBuf>,
     /// Measure the link instead of calls
     #[arg(long)]
     pub(crate) check_link: bool,
@@ -88,7 +95,8 @@ impl Options {
         if self.quick {
             return Plan { settle: Duration::from_secs(4), span: Duration::from_secs(12) };
         }
-        Plan { settle: SETTLE, span: Duration::from_secs(self.seconds.max(3)) }
+        let (settle, seconds) = if self.speech { (SETTLE_SPEECH, 40) } else { (SETTLE, 60) };
+        Plan { settle, span: Duration::from_secs(self.seconds.unwrap_or(seconds).max(3)) }
     }
 }
 
@@ -111,3 +119,6 @@ fn rung(name: &str) -> Result<Rung, String> {
 
 /// A call on a bad link is not judged by how it began.
 const SETTLE: Duration = Duration::from_secs(5);
+/// Chromium holds sound back for a third of a second at first, and takes ten to play it a little faster until it no longer
+/// does; PESQ hears that.
+const SETTLE_SPEECH: Duration = Duration::from_secs(12);

@@ -31,6 +31,11 @@ impl Programs {
         self.folder.join(name)
     }
 
+    /// Where everything that is built lies.
+    pub(crate) fn target(&self) -> &Path {
+        self.folder.parent().unwrap_or(&self.folder)
+    }
+
     /// An example of the peer package of this name.
     pub(crate) fn example(&self, name: &str) -> PathBuf {
         self.folder.join("examples").join(name)

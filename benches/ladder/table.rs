@@ -1,12 +1,12 @@
 //! The figures as text, as JSON, and as a table in `benches/README.md`.
 
 use std::collections::BTreeMap;
-use std::fs;
 
 use serde_json::{Map, Value, json};
 
 use crate::call::{Outcome, Plan, Second, Summary};
 use crate::options::Contender;
+use crate::readme;
 use crate::rungs::Rung;
 
 /// Everything that was measured.
@@ -60,11 +60,7 @@ impl Table {
 
     /// Writes the table between its two markers.
     pub(crate) fn update_readme(&self) -> Result<(), String> {
-        let text = fs::read_to_string(README).map_err(|error| format!("{README}: {error}"))?;
-        let (before, rest) = text.split_once(BEGIN).ok_or_else(|| format!("{README} has no line {BEGIN}"))?;
-        let (_, after) = rest.split_once(END).ok_or_else(|| format!("{README} has no line {END}"))?;
-        let text = format!("{before}{BEGIN}\n{}{END}{after}", self.to_markdown());
-        fs::write(README, text).map_err(|error| format!("{README}: {error}"))
+        readme::replace("ladder", &self.to_markdown())
     }
 
     fn to_markdown(&self) -> String {
@@ -128,7 +124,8 @@ fn ratios(outcomes: &BTreeMap<Contender, Outcome>) -> Vec<(&'static str, [Option
     others.collect()
 }
 
-fn cell(figure: Option<f64>, places: usize) -> String {
+/// A figure, if there is one, with so many places.
+pub(crate) fn cell(figure: Option<f64>, places: usize) -> String {
     figure.map_or("–".to_owned(), |figure| format!("{figure:.places$}"))
 }
 
@@ -165,7 +162,3 @@ const COLUMNS: [Column; 12] = [
     ("recovery s", |summary| summary.recovery_s, 1),
     ("wire ÷ media", |summary| Some(summary.wire_kbps / summary.received_kbps.max(1.0)), 2),
 ];
-
-const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/README.md");
-const BEGIN: &str = "<!-- ladder: begin -->";
-const END: &str = "<!-- ladder: end -->";
