@@ -720,6 +720,12 @@ pub const PACE_BURST_SPAN: Duration = Duration::from_millis(60);
 /// Bytes that may go at once when packets wait on the way: two packets.
 pub const PACE_BURST_FULL: usize = 2 * 1200;
 
+/// How much one packet changes what share of the packets is taken to be sound.
+pub const SOUND_SHARE_PACE: f64 = 0.01;
+
+/// How far back the sounds lie at most that a sound carries copies of: what is made good later than after 240 ms is hardly of use.
+pub const COPY_REACH: usize = 12;
+
 /// What one track of sound takes of a rate, headers included.
 pub const SOUND_RATE: Bitrate = Bitrate::from_kilobits(48);
 

@@ -99,8 +99,8 @@ pub const STEP_UP_AFTER: Duration = Duration::from_secs(5);
 /// Rate of the test sound: speech at its best with a copy of each packet in the next.
 pub const PATTERN_SOUND_RATE: Bitrate = Bitrate::from_kilobits(32);
 
-/// Packets in a hundred that the test sound is protected against.
-pub const PATTERN_EXPECTED_LOSS: u8 = 10;
+/// Packets in a hundred that the test sound is protected against by its codec; see [`VOICE_EXPECTED_LOSS`].
+pub const PATTERN_EXPECTED_LOSS: u8 = VOICE_EXPECTED_LOSS;
 
 // ── Commands ────────────────────────────────────────────────────────────────────────────────────
 
@@ -140,8 +140,10 @@ pub const SOUND_BLOCK: usize = 480;
 /// Rate of a voice: speech at its best with a copy of each packet in the next.
 pub const VOICE_RATE: Bitrate = Bitrate::from_kilobits(32);
 
-/// Packets in a hundred that a voice is protected against: what Wi-Fi loses on a bad day.
-pub const VOICE_EXPECTED_LOSS: u8 = 10;
+/// Packets in a hundred that a voice is protected against by its codec. Losses are made good by copies in later packets, which
+/// come only where something is lost; in-band FEC besides takes its bits from speech, loss or none: PESQ was 4.2 on a clean way
+/// and 4.05 at 10 % of loss with it, 4.43 on both without.
+pub const VOICE_EXPECTED_LOSS: u8 = 0;
 
 /// A microphone whose next block comes later than this after the end of the last one has paused in between.
 pub const MICROPHONE_GAP: Duration = Duration::from_millis(40);

@@ -16,8 +16,8 @@ use bytes::Bytes;
 
 use crate::media::parity::protect;
 use crate::params::{
-    MAX_BUNDLE, NARROW, PARITY_LEAST, PICTURE_SHARE, PICTURE_SHARE_NARROW, QUEUE_QUIET, REPAIR_CREDIT, ROOMY,
-    SOUND_RATE,
+    COPY_REACH, MAX_BUNDLE, NARROW, PARITY_LEAST, PICTURE_SHARE, PICTURE_SHARE_NARROW, QUEUE_QUIET, REPAIR_CREDIT,
+    ROOMY, SOUND_RATE, SOUND_SHARE_PACE,
 };
 use crate::rate::bulk::Bulk;
 use crate::rate::estimate::{Estimator, NewPath};
@@ -49,6 +49,8 @@ pub(super) struct Sender {
     is_announced: bool,
     /// The last packet of a picture, of which trains are made.
     last_packet: Option<Packet>,
+    /// Which share of the packets sent lately was sound, 0 to 1.
+    sound_share: f64,
     /// The last sounds of each track, newest first.
     sounds: BTreeMap<TrackId, VecDeque<Packets>>,
     parity: VecDeque<Parity>,
@@ -90,6 +92,7 @@ impl Sender {
             bulk: Bulk::new(now),
             is_announced: false,
             last_packet: None,
+            sound_share: 0.0,
             sounds: BTreeMap::new(),
             parity: VecDeque::new(),
             repeats: Repeats::default(),
@@ -215,10 +218,9 @@ impl Sender {
     ) -> BTreeMap<TransferId, u64> {
         let news = self.history.handle_feedback(feedback);
         let arrived = self.bulk.handle_news(&news, self.history.oldest());
-        let was_trying_less = self.estimator.is_trying_less();
         self.estimator.handle_news(&news, now);
-        if was_trying_less && !self.estimator.is_trying_less() {
-            self.repair.handle_trial(self.estimator.loss());
+        if self.estimator.take_relief() {
+            self.repair.handle_relief(self.estimator.loss());
         }
         if let Some(shown) = self.prober.handle_news(&news, now) {
             self.estimator.handle_probe(shown, now);
@@ -282,13 +284,15 @@ impl Sender {
     fn send_sound(&mut self, next: Next, now: Time) -> Bytes {
         let own: Vec<Packet> = next.packets.to_vec();
         let track = own.first().map(|packet| packet.header.track);
-        let copies = self.sound_copies();
-        let recent = track.and_then(|track| self.sounds.get(&track)).into_iter().flatten().take(copies);
+        self.sound_share += SOUND_SHARE_PACE;
+        let distances = self.repair.copy_distances(self.sound_copies(), self.sound_share);
+        let sounds = track.and_then(|track| self.sounds.get(&track));
+        let recent = distances.into_iter().filter_map(|distance| sounds?.get(distance - 1));
         let copied: Vec<Packet> = recent.flat_map(|packets| packets.iter().cloned()).collect();
         if let Some(track) = track {
             let sounds = self.sounds.entry(track).or_default();
             sounds.push_front(next.packets.clone());
-            sounds.truncate(MAX_BUNDLE - 1);
+            sounds.truncate(COPY_REACH);
         }
         let is_alone = copied.is_empty() && own.len() == 1;
         match own.first() {
@@ -327,6 +331,7 @@ impl Sender {
     }
 
     fn count(&mut self, len: usize, repair: usize, now: Time) {
+        self.sound_share *= 1.0 - SOUND_SHARE_PACE;
         self.sent.total += len as u64;
         self.sent.repair += repair as u64;
         self.estimator.handle_sent(len, now);
@@ -340,8 +345,9 @@ impl Sender {
         if self.estimator.is_trying_less() {
             return 0;
         }
-        // Half of the rate is for sound, and one of its parts for the sound itself.
-        let sounds = self.rate().as_bits() / 2 / SOUND_RATE.as_bits();
+        // Half of the rate is for sound, all of it where no pictures go, and one of its parts for the sound itself.
+        let parts = if self.last_packet.is_some() { 2 } else { 1 };
+        let sounds = self.rate().as_bits() / parts / SOUND_RATE.as_bits();
         usize::try_from(sounds.saturating_sub(1)).unwrap_or(usize::MAX)
     }
 

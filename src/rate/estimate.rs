@@ -64,6 +64,8 @@ pub struct Estimator {
     switched: Time,
     /// When a queue was last seen.
     full_at: Option<Time>,
+    /// Whether less is or was sent on trial because the way was full.
+    is_relieving: bool,
     /// A queue that stands: since when, and between which bounds.
     standing: Option<(Time, Duration, Duration)>,
     /// When the packets that come now began to come without a break, and when the last one did, by the receiver's clock.
@@ -91,6 +93,7 @@ impl Estimator {
             before_silence: None,
             switched: now,
             full_at: None,
+            is_relieving: false,
             standing: None,
             flow: None,
         }
@@ -122,6 +125,11 @@ impl Estimator {
         self.weather.share()
     }
 
+    /// Whether a trial of sending less has just ended that began when the way was full.
+    pub fn take_relief(&mut self) -> bool {
+        !self.weather.is_trying() && std::mem::take(&mut self.is_relieving)
+    }
+
     /// Whether it is being tried if less is lost when less is sent: nothing that can be left out may go.
     pub fn is_trying_less(&self) -> bool {
         self.weather.is_trying()
@@ -151,6 +159,7 @@ impl Estimator {
             self.full_at = Some(now);
         }
         if verdict == Verdict::TryLess {
+            self.is_relieving = self.was_full(now);
             // Also where a queue is seen: if it stood there since the beginning, it is longer than it looks.
             self.cut(self.delivered.rate().min(self.rate) * 0.5, now);
         } else if queue >= QUEUE_GROWN + slack && self.has_just_resumed() {

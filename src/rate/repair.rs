@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::history::{Loss, News};
 use crate::params::{
-    FEEDBACK_INTERVAL, MAX_BUNDLE, MAX_PARITY, REPAIR_BUDGET, REPAIR_CLEAN, REPAIR_RESIDUAL, REPAIR_WORTH,
+    COPY_REACH, FEEDBACK_INTERVAL, MAX_BUNDLE, MAX_PARITY, REPAIR_BUDGET, REPAIR_CLEAN, REPAIR_RESIDUAL, REPAIR_WORTH,
     ROOMY_RUN_MOST, ROOMY_SHARE_MOST, RUNS_KEPT,
 };
 
@@ -51,8 +51,9 @@ impl RepairPlan {
         self.runs = self.runs * kept + runs(news);
     }
 
-    /// Less was sent for a while, and this share of it was lost: what was lost beyond that came from sending too much.
-    pub fn handle_trial(&mut self, share: f64) {
+    /// Less was sent for a while because the way was full, and this share of it was lost: what was lost beyond that came from
+    /// sending too much.
+    pub fn handle_relief(&mut self, share: f64) {
         self.share = self.share.min(share);
     }
 
@@ -95,6 +96,14 @@ impl RepairPlan {
         let needed = REPAIR_RESIDUAL.ln() / self.share.clamp(REPAIR_CLEAN, 0.9).ln();
         let copies = needed.ceil() - 1.0 + (self.burst() - 1.0).round();
         bounded(copies, 1, MAX_BUNDLE - 1)
+    }
+
+    /// Which of the sounds before it a sound carries, by how far back they lie, when sounds are this share of all packets: the
+    /// ones next to it where single packets are lost, some beyond the end of the usual burst where they come in rows.
+    pub fn copy_distances(&self, copies: usize, sound_share: f64) -> Vec<usize> {
+        let reach = (2.0 * self.burst() * sound_share).min(COPY_REACH as f64);
+        let step = ((reach - 1.0) / copies.saturating_sub(1).max(1) as f64).max(1.0);
+        (0..copies).map(|nth| bounded((1.0 + step * nth as f64).round(), nth + 1, COPY_REACH)).collect()
     }
 
     /// Whether a lost packet is worth sending again: `due` is how long its frame may still take.
@@ -177,6 +186,15 @@ mod tests {
         assert_eq!(plan(10, 1, 50).sound_copies(), 2);
         assert_eq!(plan(20, 1, 50).sound_copies(), 3);
         assert_eq!(plan(10, 5, 50).sound_copies(), 3);
+    }
+
+    #[test]
+    fn copies_lie_side_by_side_against_single_losses_and_beyond_its_end_against_a_burst() {
+        assert_eq!(plan(20, 1, 50).copy_distances(3, 1.0), [1, 2, 3]);
+        assert_eq!(plan(10, 5, 50).copy_distances(3, 1.0), [1, 6, 10]);
+        assert_eq!(plan(10, 5, 50).copy_distances(3, 0.2), [1, 2, 3], "other packets take most of the burst");
+        assert_eq!(plan(50, 50, 50).copy_distances(2, 1.0), [1, COPY_REACH]);
+        assert!(plan(10, 5, 50).copy_distances(0, 1.0).is_empty());
     }
 
     #[test]

@@ -60,6 +60,12 @@ impl Studio {
         self
     }
 
+    /// Sound alone: the first picture is never due.
+    pub(crate) fn without_pictures(mut self) -> Self {
+        self.camera.pace.next += Duration::from_secs(1_000_000);
+        self
+    }
+
     /// Frames this much further apart.
     pub(crate) fn slower(mut self, times: u32) -> Self {
         self.camera.pace.interval *= times;
