@@ -19,7 +19,7 @@ pub(crate) trait Call {
     /// The next report of the receiver, which makes one each second. Waits at most `limit`.
     fn next_report(&mut self, limit: Duration) -> Option<Report>;
 
-    /// Some of the pictures that were drawn since then and shown.
+    /// About one a second of the pictures that were drawn since then and shown.
     fn shown(&mut self, since_unix_us: u64) -> Result<Vec<Shown>, String>;
 }
 
@@ -110,7 +110,11 @@ pub(crate) fn measure(
     if seconds.is_empty() {
         return Err("no report while the call was measured".to_owned());
     }
-    let quality = Quality::of(&call.shown(begun_unix_us)?, programs)?;
+    let compared = call.shown(begun_unix_us).and_then(|shown| Quality::of(&shown, programs));
+    let quality = compared.unwrap_or_else(|message| {
+        eprintln!("{}: pictures cannot be compared: {message}", rung.name);
+        None
+    });
     let summary = Summary { quality, ..summarize(&first, &seconds, rung.widens_at(plan.span)) };
     Ok(Outcome { seconds, summary })
 }

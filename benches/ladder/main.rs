@@ -9,8 +9,7 @@
 //! ```
 //! Two network namespaces, and between them a link that delays, loses and reorders ([`emulator`]). Each contender carries
 //! the same pictures and the same voice over it, one after the other on each rung, and everybody is measured in the same
-//! words ([`call`]). Needs root, and ffmpeg to
-//! compare pictures ([`quality`]).
+//! words ([`call`]). Needs root, and ffmpeg to compare pictures ([`quality`]).
 
 #[path = "../support/median.rs"]
 mod median;

@@ -96,23 +96,23 @@ function timeOf(image, width) {
   return readTime(strip.getImageData(0, 0, WIDTH, ROWS * CELL).data);
 }
 
-// Some of the pictures, as they were decoded: I420 without gaps between lines. Whose time cannot be read is not kept.
+// About one picture a second as it was decoded, without gaps between lines. One whose time cannot be read is not kept.
 const kept = [];
 
 async function keep(frame) {
   const { width, height } = frame.visibleRect;
   const millis = timeOf(frame, width);
-  if (frame.format !== 'I420') console.error(`pictures come as ${frame.format}`);
-  if (millis !== null && frame.format === 'I420') {
-    const planes = new Uint8Array(frame.allocationSize());
+  if (millis !== null) {
+    const { format } = frame, planes = new Uint8Array(frame.allocationSize());
     await frame.copyTo(planes);
-    kept.push({ millis, width, height, planes });
+    kept.push({ millis, format, width, height, planes });
   }
   frame.close();
 }
 
 function tell(nth) {
-  const { millis, width, height, planes } = kept[nth];
+  const { millis, format, width, height, planes } = kept[nth];
+  if (format !== 'I420') throw new Error(`pictures come as ${format}`);
   return [millis, width, height, planes.toBase64()];
 }
 
