@@ -54,7 +54,9 @@ pub struct Decoders {
 
 /// Who sees each picture, if anybody does.
 #[derive(Default)]
-struct Onlooker(Option<Box<dyn FnMut(&Picture) + Send>>);
+struct Onlooker(Option<Box<Look>>);
+
+type Look = dyn FnMut(&Picture) + Send;
 
 impl std::fmt::Debug for Onlooker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
