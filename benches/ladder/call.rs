@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use meipo::net::clock::Clock;
+use meipo::net::clock::{Clock, unix_micros_now};
 use meipo::units::Time;
 use serde_json::Value;
 
 use crate::emulator::Emulator;
+use crate::programs::Programs;
+use crate::quality::{Quality, Shown};
 use crate::rungs::Rung;
 
 /// A call from the near host to the far one, whoever carries it. It ends when dropped.
@@ -16,6 +18,9 @@ pub(crate) trait Call {
 
     /// The next report of the receiver, which makes one each second. Waits at most `limit`.
     fn next_report(&mut self, limit: Duration) -> Option<Report>;
+
+    /// About one a second of the pictures that were drawn since then and shown.
+    fn shown(&mut self, since_unix_us: u64) -> Result<Vec<Shown>, String>;
 }
 
 /// What a receiver says of the last second, or since its beginning where the name says total.
@@ -66,6 +71,8 @@ pub(crate) struct Summary {
     pub(crate) pictures_per_second: f64,
     /// Mean of the seconds.
     pub(crate) width: f64,
+    /// Of the pictures that were shown.
+    pub(crate) quality: Option<Quality>,
     pub(crate) received_kbps: f64,
     pub(crate) wire_kbps: f64,
     /// Median over the seconds.
@@ -85,18 +92,30 @@ pub(crate) struct Plan {
 }
 
 /// Measures a call that has just been started on the clean link.
-pub(crate) fn measure(call: &mut dyn Call, emulator: &Emulator, rung: &Rung, plan: Plan) -> Result<Outcome, String> {
+pub(crate) fn measure(
+    call: &mut dyn Call,
+    emulator: &Emulator,
+    rung: &Rung,
+    plan: Plan,
+    programs: &Programs,
+) -> Result<Outcome, String> {
     call.wait_for_pictures(START_LIMIT)?;
     emulator.reshape(&rung.first());
     let mut before = Watch::new(emulator);
     let settled = before.seconds(call, plan.settle);
     let first = settled.last().map(|second| second.report).ok_or("no report while the call settled")?;
     let mut watch = Watch::new(emulator);
+    let begun_unix_us = unix_micros_now();
     let seconds = emulator.during(rung, plan.span, || watch.seconds(call, plan.span));
     if seconds.is_empty() {
         return Err("no report while the call was measured".to_owned());
     }
-    let summary = summarize(&first, &seconds, rung.widens_at(plan.span));
+    let compared = call.shown(begun_unix_us).and_then(|shown| Quality::of(&shown, programs));
+    let quality = compared.unwrap_or_else(|message| {
+        eprintln!("{}: pictures cannot be compared: {message}", rung.name);
+        None
+    });
+    let summary = Summary { quality, ..summarize(&first, &seconds, rung.widens_at(plan.span)) };
     Ok(Outcome { seconds, summary })
 }
 
@@ -142,6 +161,7 @@ fn summarize(first: &Report, seconds: &[Second], widens_at: Option<Duration>) ->
         freezes: last.freezes_total - first.freezes_total + f64::from(u8::from(still_ms > 0.0)),
         pictures_per_second: mean(|second| second.report.pictures),
         width: mean(|second| second.report.width),
+        quality: None,
         received_kbps: mean(|second| second.report.received_kbps),
         wire_kbps: mean(|second| second.wire_kbps),
         latency_ms: median(&latencies),

@@ -1,12 +1,16 @@
 //! Two pages in two Chromiums, one on each host, over `RTCPeerConnection` with its defaults. Offers and answers go through
 //! this program; only media is on the link.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use data_encoding::BASE64;
 use meipo::net::clock::Clock;
 use meipo::units::Time;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -14,6 +18,7 @@ use crate::browser::{Browser, Sound};
 use crate::call::{Call, Report, figure};
 use crate::emulator::Emulator;
 use crate::programs::Programs;
+use crate::quality::Shown;
 
 /// A page that sends and a page that receives.
 pub(crate) struct ChromiumCall {
@@ -21,7 +26,7 @@ pub(crate) struct ChromiumCall {
     receiver: Browser,
     clock: Clock,
     reports: u32,
-    _material: TempDir,
+    folder: TempDir,
 }
 
 impl ChromiumCall {
@@ -37,7 +42,7 @@ impl ChromiumCall {
         let offer = sender.evaluate(&format!("offer({})", Value::from(pictures)))?;
         let answer = receiver.evaluate(&format!("answer({offer})"))?;
         sender.evaluate(&format!("accept({answer})"))?;
-        Ok(ChromiumCall { sender, receiver, clock: Clock::start(), reports: 0, _material: folder })
+        Ok(ChromiumCall { sender, receiver, clock: Clock::start(), reports: 0, folder })
     }
 
     /// Waits for the next whole second; `false` if it lies beyond `limit`.
@@ -50,6 +55,19 @@ impl ChromiumCall {
         let (_never, tick) = std::sync::mpsc::channel::<()>();
         let _ = tick.recv_timeout(until_next.min(limit));
         until_next < limit
+    }
+
+    /// Writes a picture the receiver has kept into a file; `drawn` tells which one was drawn at which millisecond.
+    fn fetch(&mut self, nth: usize, drawn: &BTreeMap<u64, u32>) -> Result<Shown, String> {
+        let (millis, width, height, planes): (u64, u32, u32, String) =
+            read(self.receiver.evaluate(&format!("tell({nth})"))?)?;
+        let planes = BASE64.decode(planes.as_bytes()).map_err(|error| format!("a kept picture: {error}"))?;
+        let frame = *drawn.get(&millis).ok_or_else(|| format!("no picture was drawn at {millis} ms"))?;
+        let file = self.folder.path().join(format!("kept-{nth}.yuv"));
+        fs::write(&file, planes).map_err(|error| format!("{}: {error}", file.display()))?;
+        // When `peer/examples/material.rs` has drawn it.
+        let unix_us = u64::from(frame) * 1_000_000 / RATE;
+        Ok(Shown { file, size: (width, height), frame, unix_us })
     }
 }
 
@@ -84,6 +102,18 @@ impl Call for ChromiumCall {
             concealed_ms_total: figure(&report, "concealed_ms"),
         })
     }
+
+    fn shown(&mut self, since_unix_us: u64) -> Result<Vec<Shown>, String> {
+        let drawn: BTreeMap<u64, u32> = read::<Vec<_>>(self.sender.evaluate("[...drawn]")?)?.into_iter().collect();
+        let millis: Vec<u64> = read(self.receiver.evaluate("kept.map((picture) => picture.millis)")?)?;
+        let since = millis.iter().position(|millis| millis * 1000 >= since_unix_us).unwrap_or(millis.len());
+        (since..millis.len()).map(|nth| self.fetch(nth, &drawn)).collect()
+    }
+}
+
+/// What a page has said.
+fn read<T: DeserializeOwned>(value: Value) -> Result<T, String> {
+    serde_json::from_value(value).map_err(|error| format!("a page says {error}"))
 }
 
 /// The pictures and the voice of the test pattern, as files a page can take.
@@ -94,3 +124,5 @@ fn make_material(programs: &Programs, folder: &Path) -> Result<(), String> {
 }
 
 const PERIOD: Duration = Duration::from_secs(1);
+/// Pictures a second.
+const RATE: u64 = 30;

@@ -9,7 +9,7 @@
 //! ```
 //! Two network namespaces, and between them a link that delays, loses and reorders ([`emulator`]). Each contender carries
 //! the same pictures and the same voice over it, one after the other on each rung, and everybody is measured in the same
-//! words ([`call`]). Needs root.
+//! words ([`call`]). Needs root, and ffmpeg to compare pictures ([`quality`]).
 
 #[path = "../support/median.rs"]
 mod median;
@@ -32,6 +32,7 @@ mod meipo_call;
 mod options;
 mod plots;
 mod programs;
+mod quality;
 mod readme;
 mod room;
 mod rungs;
@@ -106,5 +107,5 @@ fn turn_of(
         Contender::Chromium => Box::new(ChromiumCall::start(emulator, programs)?),
         Contender::StreamPerGop => Box::new(StreamCall::start(emulator, programs)?),
     };
-    measure(call.as_mut(), emulator, rung, options.plan())
+    measure(call.as_mut(), emulator, rung, options.plan(), programs)
 }

@@ -1,13 +1,16 @@
-//! Our side: the programs as a person runs them. The rendezvous is on the near host, beside the publisher.
+//! Our side: the programs as a person runs them, except that `peer watch` also keeps pictures (`peer/examples/look.rs`). The
+//! rendezvous is on the near host, beside the publisher.
 
 use std::time::Duration;
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::call::{Call, Report, figure};
 use crate::emulator::Emulator;
 use crate::process::Process;
 use crate::programs::Programs;
+use crate::quality::{Shown, kept};
 use crate::room::Room;
 
 /// A publisher, a watcher and the rendezvous that has introduced them.
@@ -15,6 +18,7 @@ pub(crate) struct MeipoCall {
     watcher: Process,
     publisher: Process,
     _room: Room,
+    pictures: TempDir,
     frames: Option<f64>,
     estimate_kbps: Option<f64>,
 }
@@ -25,11 +29,12 @@ impl MeipoCall {
         let room = Room::open(emulator, programs)?;
         let mut publish = room.peer(&emulator.near, "alice");
         publish.args(["publish", room.link(), "--test-pattern", "640x480@30", "--bitrate", "1200k", "--hue", "200"]);
-        let mut watch = room.peer(&emulator.far, "bob");
-        watch.args(["watch", room.link()]);
+        let pictures = TempDir::new().map_err(|error| format!("a temporary folder: {error}"))?;
+        let mut watch = room.run(&emulator.far, &programs.example("look"), "bob");
+        watch.args([room.link(), "--keep"]).arg(pictures.path());
         let (publisher, watcher) = (Process::start(publish), Process::start(watch));
         let (frames, estimate_kbps) = (None, None);
-        Ok(MeipoCall { watcher, publisher, _room: room, frames, estimate_kbps })
+        Ok(MeipoCall { watcher, publisher, _room: room, pictures, frames, estimate_kbps })
     }
 
     /// The publisher's latest opinion, of which nobody waits for more.
@@ -38,6 +43,12 @@ impl MeipoCall {
         while let Some(stats) = self.publisher.look_for(Duration::ZERO, is_stats) {
             self.estimate_kbps = figure(&stats, "estimate_kbps").or(self.estimate_kbps);
         }
+    }
+
+    /// How wide the publisher says its pictures are now.
+    fn width(&self) -> f64 {
+        let tracks = self.watcher.seen().iter().rev().filter(|event| event["event"] == "track");
+        tracks.filter_map(|track| figure(track, "width")).next().unwrap_or_default()
     }
 }
 
@@ -61,7 +72,7 @@ impl Call for MeipoCall {
             estimate_kbps: self.estimate_kbps,
             // All that is not sound; what sound is missing makes this a little less than it is.
             pictures: figure(&stats, "pictures_per_second").unwrap_or((new - SOUNDS_PER_SECOND).max(0.0)),
-            width: WIDTH,
+            width: self.width(),
             latency_ms: figure(&stats, "latency_ms"),
             buffer_ms: figure(&stats, "jitter_buffer_ms"),
             freezes_total: number("freezes"),
@@ -69,8 +80,10 @@ impl Call for MeipoCall {
             concealed_ms_total: figure(&stats, "concealed_ms"),
         })
     }
+
+    fn shown(&mut self, since_unix_us: u64) -> Result<Vec<Shown>, String> {
+        kept(self.pictures.path(), since_unix_us)
+    }
 }
 
-/// The test pattern has one size.
-const WIDTH: f64 = 640.0;
 const SOUNDS_PER_SECOND: f64 = 50.0;

@@ -1,6 +1,6 @@
 //! A room for our programs: a rendezvous on the near host, and the link with which they join.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -45,7 +45,12 @@ impl Room {
 
     /// The beginning of a command of somebody on this host.
     pub(crate) fn peer(&self, host: &Host, name: &str) -> Command {
-        let mut command = host.command(&self.peer);
+        self.run(host, &self.peer, name)
+    }
+
+    /// The same of a program that has the options of `peer`.
+    pub(crate) fn run(&self, host: &Host, program: &Path, name: &str) -> Command {
+        let mut command = host.command(program);
         command.args(["--json", "--no-port-mapping", "--name", name]);
         command.arg("--identity").arg(self.home.path().join(format!("{name}.pem")));
         command

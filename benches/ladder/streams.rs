@@ -3,31 +3,35 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::call::{Call, Report, figure};
 use crate::emulator::Emulator;
 use crate::process::Process;
 use crate::programs::Programs;
+use crate::quality::{Shown, kept};
 
 /// A sender and a receiver of streams.
 pub(crate) struct StreamCall {
     receiver: Process,
     _sender: Process,
+    pictures: TempDir,
 }
 
 impl StreamCall {
     /// Lets the sender connect to the receiver.
     pub(crate) fn start(emulator: &Emulator, programs: &Programs) -> Result<Self, String> {
+        let pictures = TempDir::new().map_err(|error| format!("a temporary folder: {error}"))?;
         let program = programs.example("stream_per_gop");
         let mut command = emulator.far.command(&program);
-        command.args(["receive", &format!("{}:4433", emulator.far.address)]);
+        command.args(["receive", &format!("{}:4433", emulator.far.address)]).arg(pictures.path());
         let mut receiver = Process::start(command);
         let listening = receiver.look_for(PATIENCE, |event| event["event"] == "listening");
         let id = listening.and_then(|event| event.get("id").and_then(Value::as_str).map(str::to_owned));
         let id = id.ok_or_else(|| format!("the receiver does not listen\n{}", receiver.story()))?;
         let mut command = emulator.near.command(&program);
         command.args(["send", &format!("{}:4433", emulator.far.address), &id]);
-        Ok(StreamCall { receiver, _sender: Process::start(command) })
+        Ok(StreamCall { receiver, _sender: Process::start(command), pictures })
     }
 }
 
@@ -50,6 +54,10 @@ impl Call for StreamCall {
             freeze_ms_total: number("freeze_ms"),
             ..Report::default()
         })
+    }
+
+    fn shown(&mut self, since_unix_us: u64) -> Result<Vec<Shown>, String> {
+        kept(self.pictures.path(), since_unix_us)
     }
 }
 

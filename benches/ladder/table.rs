@@ -148,12 +148,14 @@ fn second(second: &Second) -> Value {
 /// A column: its name, its figure, and how many places are shown.
 type Column = (&'static str, fn(&Summary) -> Option<f64>, usize);
 
-const COLUMNS: [Column; 12] = [
+const COLUMNS: [Column; 14] = [
     ("concealed %", |summary| summary.concealed_percent, 2),
     ("frozen %", |summary| Some(summary.frozen_percent), 2),
     ("freezes", |summary| Some(summary.freezes), 0),
     ("pictures/s", |summary| Some(summary.pictures_per_second), 1),
     ("width", |summary| Some(summary.width), 0),
+    ("PSNR dB", |summary| summary.quality.map(|quality| quality.psnr_db), 1),
+    ("SSIM", |summary| summary.quality.map(|quality| quality.ssim), 3),
     ("kbit/s", |summary| Some(summary.received_kbps), 0),
     ("wire kbit/s", |summary| Some(summary.wire_kbps), 0),
     ("latency ms", |summary| summary.latency_ms, 0),

@@ -1,8 +1,8 @@
 //! The test pattern, each group of pictures one QUIC stream: what `benches/ladder` compares with.
 //!
 //! ```text
-//! stream_per_gop receive ADDR:PORT        prints who it is, then what comes, as JSON
-//! stream_per_gop send ADDR:PORT ID        draws, encodes and sends
+//! stream_per_gop receive ADDR:PORT FOLDER  prints who it is, then what comes, as JSON; keeps some of the pictures
+//! stream_per_gop send ADDR:PORT ID         draws, encodes and sends
 //! ```
 //! A group is two seconds. The newest goes first; one that is two groups old is given up, and so it is by the receiver as
 //! soon as a newer one has a picture. A picture is shown when it has come: there is no buffer that evens out, so no better
@@ -20,20 +20,25 @@ use meipo::net::clock::unix_micros_now;
 use meipo::net::identity::Identity;
 use meipo::net::tls;
 use meipo::units::{Bitrate, CaptureTime, Time, TrackId};
-use peer::codec::{H264Decoder, H264Encoder, VideoDecoder, VideoEncoder, VideoSettings};
+use peer::codec::{H264Decoder, H264Encoder, Picture, VideoDecoder, VideoEncoder, VideoSettings};
 use peer::pattern::{TestPicture, read_time_code};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{Connection, Endpoint, RecvStream, SendStream};
 use serde_json::json;
 use tokio::time::{Instant, interval, sleep_until};
 
+#[path = "support/samples.rs"]
+mod samples;
+
+use samples::Samples;
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["receive", address] => receive(address.parse()?).await,
+        ["receive", address, folder] => receive(address.parse()?, Samples::new(folder)).await,
         ["send", address, id] => send(address.parse()?, id).await,
-        _ => bail!("stream_per_gop receive ADDR:PORT, or stream_per_gop send ADDR:PORT ID"),
+        _ => bail!("stream_per_gop receive ADDR:PORT FOLDER, or stream_per_gop send ADDR:PORT ID"),
     }
 }
 
@@ -113,13 +118,13 @@ async fn write(
     Ok(())
 }
 
-async fn receive(at: SocketAddr) -> anyhow::Result<()> {
+async fn receive(at: SocketAddr, samples: Samples) -> anyhow::Result<()> {
     let identity = Identity::generate()?;
     let crypto = QuicServerConfig::try_from(tls::server_config(&identity)?)?;
     let endpoint = Endpoint::server(quinn::ServerConfig::with_crypto(Arc::new(crypto)), at)?;
     println!("{}", json!({ "event": "listening", "id": identity.id().to_string() }));
     let connection = endpoint.accept().await.context("the endpoint is open")?.await?;
-    let screen: Arc<Mutex<Screen>> = Arc::default();
+    let screen = Arc::new(Mutex::new(Screen::new(samples)));
     let shown = screen.clone();
     tokio::spawn(async move {
         let mut seconds = interval(Duration::from_secs(1));
@@ -150,29 +155,36 @@ async fn read(mut stream: RecvStream, group: u64, screen: Arc<Mutex<Screen>>) ->
             return Ok(());
         }
         screen.group = group;
-        if let Some(drawn) = picture.and_then(|picture| read_time_code(&picture)) {
-            screen.show(drawn.unix_us);
+        if let Some(picture) = picture {
+            screen.show(&picture);
         }
     }
 }
 
 /// What has been seen.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Screen {
     group: u64,
     bytes: u64,
     pictures: u64,
     latency_us: u64,
     freezes: FreezeMeter,
+    samples: Samples,
 }
 
 impl Screen {
-    /// A picture that was drawn then is seen now.
-    fn show(&mut self, drawn_us: u64) {
+    fn new(samples: Samples) -> Self {
+        Screen { group: 0, bytes: 0, pictures: 0, latency_us: 0, freezes: FreezeMeter::default(), samples }
+    }
+
+    /// A picture is seen now.
+    fn show(&mut self, picture: &Picture) {
+        let Some(drawn) = read_time_code(picture) else { return };
         let now = unix_micros_now();
         self.pictures += 1;
-        self.latency_us += now.saturating_sub(drawn_us);
+        self.latency_us += now.saturating_sub(drawn.unix_us);
         self.freezes.handle_picture(Time::from_micros(now));
+        self.samples.handle_picture(picture);
     }
 
     /// The last second, and all freezes.

@@ -1,6 +1,7 @@
 //! Decoders for everything that comes from everybody.
 //!
-//! In: tracks, frames, the absence of frames, and the time of day. Out: counts, latencies, and the wish for a key frame.
+//! In: tracks, frames, the absence of frames, and the time of day. Out: counts, latencies, the wish for a key frame, and
+//! pictures for whoever looks.
 //! Whatever a peer sends, the worst that happens is a counted error.
 
 use std::collections::BTreeMap;
@@ -48,6 +49,19 @@ pub enum Wish {
 pub struct Decoders {
     lanes: BTreeMap<(PeerId, TrackId), Lane>,
     decoded: BTreeMap<PeerId, Decoded>,
+    onlooker: Onlooker,
+}
+
+/// Who sees each picture, if anybody does.
+#[derive(Default)]
+struct Onlooker(Option<Box<Look>>);
+
+type Look = dyn FnMut(&Picture) + Send;
+
+impl std::fmt::Debug for Onlooker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "somebody" } else { "nobody" })
+    }
 }
 
 /// One track being decoded.
@@ -76,6 +90,11 @@ impl std::fmt::Debug for Decoder {
 }
 
 impl Decoders {
+    /// Decoders whose pictures are all shown to `look`, the moment they are due. It must be quick: the next frame waits.
+    pub fn seen_by(look: impl FnMut(&Picture) + Send + 'static) -> Self {
+        Decoders { onlooker: Onlooker(Some(Box::new(look))), ..Decoders::default() }
+    }
+
     /// A peer announces a track, or says again what it is.
     pub fn handle_track(&mut self, peer: PeerId, track: Track, is_same_clock: bool) -> Option<Wish> {
         if let Some(lane) = self.lanes.get_mut(&(peer, track.id))
@@ -119,6 +138,7 @@ impl Decoders {
                         decoded.pictures += 1;
                         let drawn = read_time_code(&picture).map(|code| code.unix_us);
                         decoded.note_latency(0, drawn.or(captured), now_unix_us());
+                        self.onlooker.0.iter_mut().for_each(|look| look(&picture));
                     }
                     Ok(None) => {}
                     Err(error) => {
@@ -256,6 +276,18 @@ mod tests {
         assert_eq!((decoded.pictures, decoded.errors), (3, 0));
         assert_eq!(decoded.take_latency(), Some(25_000));
         assert_eq!(decoded.take_latency(), None);
+    }
+
+    #[test]
+    fn whoever_looks_sees_each_picture_once() {
+        let (sender, seen) = std::sync::mpsc::channel();
+        let mut decoders = Decoders::seen_by(move |picture| _ = sender.send(read_time_code(picture)));
+        decoders.handle_track(ALICE, track("avc1.42c01e"), true);
+        for frame in frames(3).iter().chain(&frames(3)) {
+            decoders.handle_frame(ALICE, frame, || EPOCH);
+        }
+        let numbers: Vec<_> = seen.try_iter().flatten().map(|code| code.frame).collect();
+        assert_eq!(numbers, [0, 1, 2]);
     }
 
     #[test]

@@ -34,7 +34,15 @@ impl Viewer {
     /// # Errors
     /// When the system gives no thread.
     pub fn start() -> std::io::Result<Self> {
-        let decoders: Arc<Mutex<Decoders>> = Arc::default();
+        Viewer::start_with(Decoders::default())
+    }
+
+    /// Starts the thread with these decoders.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start_with(decoders: Decoders) -> std::io::Result<Self> {
+        let decoders = Arc::new(Mutex::new(decoders));
         let shared = decoders.clone();
         let worker = Worker::start("decoding", move |jobs, wishes| decode(jobs, &wishes, &shared))?;
         Ok(Viewer { worker, decoders })

@@ -1,10 +1,14 @@
-// One side of a call between two pages. The bench calls offer(), answer(), accept(), then report() and estimate() each second.
+// One side of a call between two pages. The bench calls offer(), answer(), accept(), then report() and estimate() each second,
+// and after the call for what was drawn and kept: drawn, kept, tell().
 'use strict';
 
 const WIDTH = 640, HEIGHT = 480, RATE = 30, MOST_BITS = 1_200_000;
 const FRAME_BYTES = WIDTH * HEIGHT * 3 / 2;
 // The time code: two rows of 32 square cells on top of the picture, 44 bits of milliseconds since 1970 and 20 of a checksum.
 const COLUMNS = 32, ROWS = 2, CELL = WIDTH / COLUMNS, DARK = 40, BRIGHT = 210;
+
+// A little less than a second, as `peer/examples/support/samples.rs` has it.
+const KEEP_EVERY = 950;
 
 const connection = new RTCPeerConnection();
 const now = () => performance.timeOrigin + performance.now();
@@ -29,6 +33,9 @@ async function accept(sdp) {
   await connection.setRemoteDescription({ type: 'answer', sdp });
 }
 
+// Which of the pictures was drawn at which millisecond.
+const drawn = new Map();
+
 // There and back again through the pictures, so that nothing ever jumps.
 function film(bytes, writer) {
   const count = Math.floor(bytes.length / FRAME_BYTES);
@@ -41,7 +48,9 @@ function film(bytes, writer) {
     const turn = due % (2 * count - 2);
     const index = turn < count ? turn : 2 * count - 2 - turn;
     const picture = bytes.slice(index * FRAME_BYTES, (index + 1) * FRAME_BYTES);
-    drawTime(picture, Math.round(now()));
+    const millis = Math.round(now());
+    drawTime(picture, millis);
+    drawn.set(millis, index);
     const timestamp = Math.round(performance.now() * 1000);
     const frame = new VideoFrame(picture, { format: 'I420', codedWidth: WIDTH, codedHeight: HEIGHT, timestamp });
     if (writer.desiredSize > 0) writer.write(frame); else frame.close();
@@ -66,17 +75,45 @@ async function answer(sdp) {
   return connection.localDescription.sdp;
 }
 
-let shown = 0, latencies = [], before = null;
+let shown = 0, latencies = [], before = null, nextKept = 0;
 const strip = new OffscreenCanvas(WIDTH, ROWS * CELL).getContext('2d', { willReadFrequently: true });
 
 function watch(_, picture) {
   const screen = document.getElementById('screen');
   screen.requestVideoFrameCallback(watch);
   shown += 1;
-  const scale = screen.videoWidth / WIDTH;
-  strip.drawImage(screen, 0, 0, screen.videoWidth, ROWS * CELL * scale, 0, 0, WIDTH, ROWS * CELL);
-  const drawn = readTime(strip.getImageData(0, 0, WIDTH, ROWS * CELL).data);
-  if (drawn !== null) latencies.push(performance.timeOrigin + picture.presentationTime - drawn);
+  const millis = timeOf(screen, screen.videoWidth);
+  if (millis !== null) latencies.push(performance.timeOrigin + picture.presentationTime - millis);
+  if (picture.presentationTime < nextKept) return;
+  nextKept = picture.presentationTime + KEEP_EVERY;
+  const frame = new VideoFrame(screen);
+  setTimeout(() => keep(frame));
+}
+
+function timeOf(image, width) {
+  const scale = width / WIDTH;
+  strip.drawImage(image, 0, 0, width, ROWS * CELL * scale, 0, 0, WIDTH, ROWS * CELL);
+  return readTime(strip.getImageData(0, 0, WIDTH, ROWS * CELL).data);
+}
+
+// About one picture a second as it was decoded, without gaps between lines. One whose time cannot be read is not kept.
+const kept = [];
+
+async function keep(frame) {
+  const { width, height } = frame.visibleRect;
+  const millis = timeOf(frame, width);
+  if (millis !== null) {
+    const { format } = frame, planes = new Uint8Array(frame.allocationSize());
+    await frame.copyTo(planes);
+    kept.push({ millis, format, width, height, planes });
+  }
+  frame.close();
+}
+
+function tell(nth) {
+  const { millis, format, width, height, planes } = kept[nth];
+  if (format !== 'I420') throw new Error(`pictures come as ${format}`);
+  return [millis, width, height, planes.toBase64()];
 }
 
 // What came since the last report; totals since the beginning.

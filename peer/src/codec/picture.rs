@@ -63,6 +63,16 @@ impl Picture {
         Some(Picture { width, height, planes: packed })
     }
 
+    /// The picture in another size, not larger: each pixel is the mean of what it covers, as in a camera.
+    pub fn shrunk(&self, width: u16, height: u16) -> Self {
+        let (width, height) = (usize::from(width), usize::from(height));
+        let (size, half) = ((width, height), (width.div_ceil(2), height.div_ceil(2)));
+        let (from, from_half) = ((self.width, self.height), (self.width.div_ceil(2), self.height.div_ceil(2)));
+        let planes = [(self.y(), from, size), (self.u(), from_half, half), (self.v(), from_half, half)];
+        let planes = planes.map(|(plane, from, to)| shrink(plane, from, to)).concat();
+        Picture { width, height, planes }
+    }
+
     /// Pixels a line.
     pub fn width(&self) -> usize {
         self.width
@@ -110,6 +120,36 @@ impl Picture {
     }
 }
 
+fn shrink(plane: &[u8], from: (usize, usize), to: (usize, usize)) -> Vec<u8> {
+    let columns = shares(from.0, to.0);
+    let whole = from.0 as u64 * from.1 as u64;
+    let mut shrunk = Vec::with_capacity(to.0 * to.1);
+    let mut sums = vec![0_u32; from.0];
+    for line in shares(from.1, to.1) {
+        sums.fill(0);
+        for (index, share) in line {
+            let pixels = plane.get(index * from.0..(index + 1) * from.0).unwrap_or_default();
+            sums.iter_mut().zip(pixels).for_each(|(sum, pixel)| *sum += share * u32::from(*pixel));
+        }
+        shrunk.extend(columns.iter().map(|column| {
+            let parts =
+                column.iter().map(|(index, share)| u64::from(*share) * sums.get(*index).copied().map_or(0, u64::from));
+            u8::try_from((parts.sum::<u64>() + whole / 2) / whole).unwrap_or(u8::MAX)
+        }));
+    }
+    shrunk
+}
+
+/// Which pixels of a line of `from` each pixel of a line of `to` covers, and how much of itself: `from` in all.
+fn shares(from: usize, to: usize) -> Vec<Vec<(usize, u32)>> {
+    let covered = |pixel: usize| {
+        let (begin, end) = (pixel * from, (pixel + 1) * from);
+        let share = move |source: usize| end.min((source + 1) * to) - begin.max(source * to);
+        (begin / to..end.div_ceil(to)).filter_map(|source| Some((source, u32::try_from(share(source)).ok()?))).collect()
+    };
+    (0..to).map(covered).collect()
+}
+
 /// Bytes of one plane of colour.
 fn chroma_len(width: usize, height: usize) -> usize {
     width.div_ceil(2) * height.div_ceil(2)
@@ -129,6 +169,16 @@ mod tests {
     fn a_picture_of_the_wrong_length_is_refused() {
         let error = Picture::from_planes(4, 4, vec![0; 23]).unwrap_err();
         assert_eq!(error.to_string(), "raw picture of 23 bytes; its size asks for 24");
+    }
+
+    #[test]
+    fn a_pixel_of_a_smaller_picture_is_the_mean_of_what_it_covers() {
+        let planes = [vec![0, 90, 30, 0, 90, 30, 90, 0, 60], vec![100; 8]].concat();
+        let picture = Picture::from_planes(3, 3, planes).unwrap().shrunk(2, 2);
+        // In ninths of four: 4, 2, 2 and 1.
+        assert_eq!(picture.y(), [30, 50, 50, 43]);
+        assert_eq!((picture.u(), picture.v()), (&[100_u8][..], &[100_u8][..]));
+        assert_eq!(Picture::black(640, 480).shrunk(160, 120), Picture::black(160, 120));
     }
 
     #[test]

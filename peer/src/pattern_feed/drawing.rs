@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::steps::{Step, Steps};
 use super::{News, PICTURES, SMALLER, Settings};
 use crate::args::PatternSpec;
-use crate::codec::{EncodedPicture, H264Encoder, VideoEncoder, VideoSettings};
+use crate::codec::{EncodedPicture, H264Encoder, Picture, VideoEncoder, VideoSettings};
 use crate::feed::Offered;
 use crate::params::{PATTERN_KEY_INTERVAL, PATTERN_MIN_SIDE, TIME_CODE_MIN_WIDTH};
 use crate::pattern::TestPicture;
@@ -32,13 +32,14 @@ pub(super) struct Drawing {
     settings: Settings,
     epoch_unix_us: u64,
     steps: Steps,
+    /// As large as was asked for; what is smaller is made of it, for that is what a camera gives.
+    pictures: TestPicture,
     easel: Easel,
 }
 
-/// What draws and encodes at one step.
+/// What encodes at one step.
 struct Easel {
     step: Step,
-    pictures: TestPicture,
     encoder: H264Encoder,
     /// What the encoder was told last.
     told: Bitrate,
@@ -48,9 +49,11 @@ impl Drawing {
     pub(super) fn new(track: TrackId, settings: &Settings, epoch_unix_us: u64) -> anyhow::Result<Self> {
         let ceiling = settings.bitrate;
         let mut steps = Steps::new(settings.spec, ceiling);
-        let easel = Easel::new(steps.follow(ceiling, Time::ZERO), settings, ceiling)?;
+        let largest = steps.follow(ceiling, Time::ZERO);
+        let easel = Easel::new(largest, settings, ceiling)?;
+        let pictures = TestPicture::new(largest.width, largest.height, settings.hue);
         let wishes = Wishes { key: AtomicBool::new(false), bitrate: AtomicU64::new(ceiling.as_bits()) };
-        Ok(Drawing { track, wishes: Arc::new(wishes), settings: *settings, epoch_unix_us, steps, easel })
+        Ok(Drawing { track, wishes: Arc::new(wishes), settings: *settings, epoch_unix_us, steps, pictures, easel })
     }
 
     /// The same in half the width and height, at rest; `None` where that would be too small to be of use.
@@ -107,7 +110,7 @@ impl Drawing {
                 self.easel.encoder.force_key();
             }
             let drawn_unix_us = self.epoch_unix_us.saturating_add(captured.as_micros());
-            let encoded = self.easel.draw(number, drawn_unix_us, captured)?;
+            let encoded = self.easel.encode(&self.pictures.draw(number.0, drawn_unix_us), captured)?;
             if encoded.is_key {
                 key_at = captured;
             }
@@ -145,11 +148,15 @@ impl Easel {
             max_bitrate: settings.bitrate,
             temporal_layers: 2,
         })?;
-        Ok(Easel { step, pictures: TestPicture::new(width, height, settings.hue), encoder, told })
+        Ok(Easel { step, encoder, told })
     }
 
-    fn draw(&mut self, number: FrameNumber, unix_us: u64, captured: CaptureTime) -> anyhow::Result<EncodedPicture> {
-        Ok(self.encoder.encode(&self.pictures.draw(number.0, unix_us), captured)?)
+    fn encode(&mut self, picture: &Picture, captured: CaptureTime) -> anyhow::Result<EncodedPicture> {
+        let Step { width, height, .. } = self.step;
+        if (picture.width(), picture.height()) == (width.into(), height.into()) {
+            return Ok(self.encoder.encode(picture, captured)?);
+        }
+        Ok(self.encoder.encode(&picture.shrunk(width, height), captured)?)
     }
 
     /// Tells the encoder the rate when it has changed by more than a little.
