@@ -65,7 +65,8 @@ impl Drawing {
         // The encoder wants even sides.
         let spec = PatternSpec { width: width / 4 * 2, height: (height / 4 * 2).max(PATTERN_MIN_SIDE), rate };
         let settings = Settings { spec, bitrate: settings.bitrate.min(SMALLER_MOST), ..*settings };
-        let drawing = Drawing::new(SMALLER, &settings, epoch_unix_us)?;
+        let mut drawing = Drawing::new(SMALLER, &settings, epoch_unix_us)?;
+        drawing.pictures = TestPicture::new(width, height, settings.hue);
         drawing.wishes.bitrate.store(0, Ordering::Relaxed);
         Ok(Some(drawing))
     }
