@@ -628,7 +628,7 @@ pub const GROWTH_SHARED: Bitrate = Bitrate::from_kilobits(6);
 pub const CAPACITY_MEMORY: Duration = Duration::from_secs(4);
 
 /// Growth in a second at least, in bits a second: on a narrow way a share is next to nothing.
-pub const GROWTH_STEP: Bitrate = Bitrate::from_kilobits(15);
+pub const GROWTH_STEP: Bitrate = Bitrate::from_kilobits(25);
 
 /// What a way that met its limits once may be thought to carry though nobody sends so much: enough for paused pictures to
 /// return.

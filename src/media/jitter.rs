@@ -37,6 +37,8 @@ pub struct Jitter {
     /// The number after the last frame, once the sender has named it.
     end: Option<(FrameNumber, Time)>,
     wants_key: bool,
+    /// The missing picture for which a key frame has been asked though its repetition may still come.
+    asked_for: Option<FrameNumber>,
 }
 
 #[derive(Debug)]
@@ -57,6 +59,7 @@ impl Jitter {
             newest_left: CaptureTime::from_micros(0),
             end: None,
             wants_key: false,
+            asked_for: None,
         }
     }
 
@@ -68,6 +71,10 @@ impl Jitter {
         if self.next.is_none() && !frame.is_key() {
             self.wants_key = true;
             return;
+        }
+        if self.asked_for == Some(frame.number) {
+            // It has come after all; what was asked for in its stead is not needed if nobody was told yet.
+            self.wants_key = false;
         }
         self.observe(&frame);
         if self.next.is_none() {
@@ -87,10 +94,11 @@ impl Jitter {
     /// What leaves now; call until `None`.
     pub fn poll(&mut self, pace: Pace, now: Time) -> Option<Released> {
         let due = self.due(pace)?;
+        let next = self.next?;
         if due > now {
+            self.ask_in_time(next, pace, now);
             return None;
         }
-        let next = self.next?;
         let Some(first) = self.waiting.first_entry() else {
             return self.close_gap_at_end(next);
         };
@@ -154,6 +162,18 @@ impl Jitter {
                 self.play_time(&waiting.frame, pace)
             }
             Playout::Adaptive { .. } => self.end_of_grace(&waiting.frame, pace),
+        }
+    }
+
+    /// A missing picture is awaited in the hope of its repetition; half-way through a key frame is asked for, too, so that what
+    /// stands still does not do so twice as long.
+    fn ask_in_time(&mut self, next: FrameNumber, pace: Pace, now: Time) {
+        let Some(first) = self.waiting.values().next().filter(|_| self.asked_for != Some(next)) else { return };
+        let play_time = self.play_time(&first.frame, pace).filter(|_| !self.can_decode(&first.frame));
+        let is_late = play_time.is_some_and(|at| now.since(at) >= PLAYOUT_GRACE / 2);
+        if is_late && matches!(self.playout, Playout::Adaptive { .. }) {
+            self.asked_for = Some(next);
+            self.wants_key = true;
         }
     }
 
@@ -324,6 +344,21 @@ mod tests {
         // That it came after a later one does not make those that follow due any earlier.
         buffer.push(slow(3), millis(810));
         assert_eq!(buffer.poll_timeout(), buffer.pace().due(slow(3).captured));
+    }
+
+    #[test]
+    fn a_key_frame_is_asked_for_while_a_repetition_may_still_come() {
+        let least = Duration::from_millis(20);
+        let mut buffer = Buffer::new(Playout::Adaptive { least, most: Duration::from_millis(500) });
+        buffer.push(slow(0), millis(0));
+        assert_eq!(drain(&mut buffer, millis(20)), [Released::Frame(slow(0))]);
+        buffer.push(slow(2), millis(500));
+        assert_eq!(drain(&mut buffer, millis(520) + PLAYOUT_GRACE / 2 - Duration::from_micros(1)), []);
+        assert!(!buffer.jitter.take_wants_key());
+        assert_eq!(drain(&mut buffer, millis(520) + PLAYOUT_GRACE / 2), []);
+        assert!(buffer.jitter.take_wants_key());
+        assert_eq!(drain(&mut buffer, millis(530) + PLAYOUT_GRACE / 2), []);
+        assert!(!buffer.jitter.take_wants_key(), "once for each picture");
     }
 
     #[test]
