@@ -16,10 +16,11 @@ use bytes::Bytes;
 
 use crate::media::parity::protect;
 use crate::params::{
-    COPY_REACH, MAX_BUNDLE, NARROW, PARITY_LEAST, PICTURE_SHARE, PICTURE_SHARE_NARROW, QUEUE_QUIET, REPAIR_CREDIT,
-    ROOMY, SOUND_RATE, SOUND_SHARE_PACE,
+    MAX_BUNDLE, NARROW, PARITY_LEAST, PICTURE_SHARE, PICTURE_SHARE_NARROW, QUEUE_QUIET, REPAIR_CREDIT, ROOMY,
+    SOUND_RATE,
 };
 use crate::rate::bulk::Bulk;
+use crate::rate::copies::Copies;
 use crate::rate::estimate::{Estimator, NewPath};
 use crate::rate::history::{History, Loss, News};
 use crate::rate::pace::Pace;
@@ -49,10 +50,7 @@ pub(super) struct Sender {
     is_announced: bool,
     /// The last packet of a picture, of which trains are made.
     last_packet: Option<Packet>,
-    /// Which share of the packets sent lately was sound, 0 to 1.
-    sound_share: f64,
-    /// The last sounds of each track, newest first.
-    sounds: BTreeMap<TrackId, VecDeque<Packets>>,
+    copies: Copies,
     parity: VecDeque<Parity>,
     repeats: Repeats,
     /// Until when the pace holds back what waits.
@@ -92,8 +90,7 @@ impl Sender {
             bulk: Bulk::new(now),
             is_announced: false,
             last_packet: None,
-            sound_share: 0.0,
-            sounds: BTreeMap::new(),
+            copies: Copies::default(),
             parity: VecDeque::new(),
             repeats: Repeats::default(),
             held_until: None,
@@ -283,17 +280,8 @@ impl Sender {
 
     fn send_sound(&mut self, next: Next, now: Time) -> Bytes {
         let own: Vec<Packet> = next.packets.to_vec();
-        let track = own.first().map(|packet| packet.header.track);
-        self.sound_share += SOUND_SHARE_PACE;
-        let distances = self.repair.copy_distances(self.sound_copies(), self.sound_share);
-        let sounds = track.and_then(|track| self.sounds.get(&track));
-        let recent = distances.into_iter().filter_map(|distance| sounds?.get(distance - 1));
-        let copied: Vec<Packet> = recent.flat_map(|packets| packets.iter().cloned()).collect();
-        if let Some(track) = track {
-            let sounds = self.sounds.entry(track).or_default();
-            sounds.push_front(next.packets.clone());
-            sounds.truncate(COPY_REACH);
-        }
+        let count = self.sound_copies();
+        let copied = self.copies.carried_by(&next.packets, count, &self.repair);
         let is_alone = copied.is_empty() && own.len() == 1;
         match own.first() {
             Some(packet) if is_alone => self.send_packet(packet.clone(), None, false, now),
@@ -331,7 +319,7 @@ impl Sender {
     }
 
     fn count(&mut self, len: usize, repair: usize, now: Time) {
-        self.sound_share *= 1.0 - SOUND_SHARE_PACE;
+        self.copies.handle_packet();
         self.sent.total += len as u64;
         self.sent.repair += repair as u64;
         self.estimator.handle_sent(len, now);

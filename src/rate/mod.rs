@@ -1,6 +1,7 @@
 //! How much may be sent, and when: the queue before the network and the window inside it.
 
 pub mod bulk;
+pub mod copies;
 pub mod estimate;
 pub mod history;
 pub mod layers;

@@ -1,0 +1,78 @@
+//! The last sounds that went to one peer, of which later ones carry copies (RFC 2198's idea).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::queue::Packets;
+use super::repair::RepairPlan;
+use crate::params::{COPY_REACH, SOUND_SHARE_PACE};
+use crate::units::TrackId;
+use crate::wire::packet::Packet;
+
+/// What was said lately.
+#[derive(Debug, Default)]
+pub struct Copies {
+    /// The last sounds of each track, newest first.
+    sounds: BTreeMap<TrackId, VecDeque<Packets>>,
+    /// Which share of the packets sent lately was sound, 0 to 1.
+    share: f64,
+}
+
+impl Copies {
+    /// A packet is sent, whatever it is.
+    pub fn handle_packet(&mut self) {
+        self.share *= 1.0 - SOUND_SHARE_PACE;
+    }
+
+    /// What a sound carries besides itself: so many of the sounds before it in its track, as far back as the plan says. From now
+    /// on it is one of them.
+    pub fn carried_by(&mut self, sound: &Packets, count: usize, plan: &RepairPlan) -> Vec<Packet> {
+        self.share += SOUND_SHARE_PACE;
+        let Some(first) = sound.first() else { return Vec::new() };
+        let before = self.sounds.entry(first.header.track).or_default();
+        let distances = plan.copy_distances(count, self.share);
+        let copied = distances.into_iter().filter_map(|distance| before.get(distance - 1));
+        let copied = copied.flat_map(|packets| packets.iter().cloned()).collect();
+        before.push_front(sound.clone());
+        before.truncate(COPY_REACH);
+        copied
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::{CaptureTime, FrameNumber};
+    use crate::wire::packet::Header;
+    use crate::wire::track::FrameKind;
+    use bytes::Bytes;
+
+    fn sound(track: u16, number: u32) -> Packets {
+        let header = Header {
+            track: TrackId(track),
+            frame: FrameNumber(number),
+            kind: FrameKind::Key,
+            temporal_layer: 0,
+            needs: 0,
+            hop_sequence: 0,
+            index: 0,
+            count: 1,
+            captured: CaptureTime::from_micros(u64::from(number) * 20_000),
+        };
+        [Packet { header, payload: Bytes::new() }].into()
+    }
+
+    #[test]
+    fn a_sound_carries_those_before_it_in_its_own_track() {
+        let (mut copies, plan) = (Copies::default(), RepairPlan::new());
+        let mut carried = |track, number, count| {
+            let carried = copies.carried_by(&sound(track, number), count, &plan);
+            carried.iter().map(|packet| (packet.header.track.0, packet.header.frame.0)).collect::<Vec<_>>()
+        };
+        assert_eq!(carried(1, 0, 2), [], "there is none before the first");
+        assert_eq!(carried(2, 7, 2), []);
+        assert_eq!(carried(1, 1, 2), [(1, 0)]);
+        assert_eq!(carried(1, 2, 2), [(1, 1), (1, 0)]);
+        assert_eq!(carried(1, 3, 1), [(1, 2)]);
+        assert_eq!(carried(1, 4, 0), []);
+    }
+}
