@@ -35,6 +35,7 @@ mod programs;
 mod quality;
 mod readme;
 mod room;
+mod rows;
 mod rungs;
 mod speech;
 mod streams;

@@ -7,32 +7,30 @@ use serde_json::{Map, Value, json};
 use crate::call::{Outcome, Plan, Second, Summary};
 use crate::options::Contender;
 use crate::readme;
+use crate::rows::Rows;
 use crate::rungs::Rung;
 
 /// Everything that was measured.
 #[derive(Debug)]
 pub(crate) struct Table {
     plan: Plan,
-    rows: Vec<(Rung, BTreeMap<Contender, Outcome>)>,
+    rows: Rows<Outcome>,
 }
 
 impl Table {
     /// Without rows.
     pub(crate) fn new(plan: Plan) -> Self {
-        Table { plan, rows: Vec::new() }
+        Table { plan, rows: Rows::new() }
     }
 
     /// Adds what a contender did on a rung.
     pub(crate) fn add(&mut self, rung: &Rung, contender: Contender, outcome: Outcome) {
-        match self.rows.iter_mut().find(|(row, _)| row.name == rung.name) {
-            Some((_, outcomes)) => _ = outcomes.insert(contender, outcome),
-            None => self.rows.push((*rung, BTreeMap::from([(contender, outcome)]))),
-        }
+        self.rows.add(rung, contender, outcome);
     }
 
     /// What was measured on a rung.
     pub(crate) fn outcomes(&self, rung: &Rung) -> Option<&BTreeMap<Contender, Outcome>> {
-        self.rows.iter().find(|(row, _)| row.name == rung.name).map(|(_, outcomes)| outcomes)
+        self.rows.of(rung)
     }
 
     /// How long was measured.
@@ -47,7 +45,7 @@ impl Table {
         }
         println!("{} s a rung after {} s to settle; × is ours over theirs", self.seconds(), self.plan.settle.as_secs());
         println!("{:10} {:15}{}", "rung", "", COLUMNS.map(|(name, _, _)| format!("{name:>14}")).concat());
-        for (rung, outcomes) in &self.rows {
+        for (rung, outcomes) in self.rows.iter() {
             for (contender, outcome) in outcomes {
                 println!("{}", line(rung, *contender, &outcome.summary));
             }
@@ -67,7 +65,7 @@ impl Table {
         let mut text = format!("{} s a rung after {} s to settle.\n\n", self.seconds(), self.plan.settle.as_secs());
         text += &format!("| rung | |{}\n", COLUMNS.map(|(name, _, _)| format!(" {name} |")).concat());
         text += &format!("|---|---|{}\n", "---|".repeat(COLUMNS.len()));
-        for (rung, outcomes) in &self.rows {
+        for (rung, outcomes) in self.rows.iter() {
             let mut title = format!("[{}](ladder/plots/{}.svg)", rung.title, rung.name);
             for (contender, outcome) in outcomes {
                 let cells = COLUMNS.map(|(_, of, places)| format!(" {} |", cell(of(&outcome.summary), places)));

@@ -97,14 +97,8 @@ impl Decoders {
 
     /// A peer announces a track, or says again what it is.
     pub fn handle_track(&mut self, peer: PeerId, track: Track, is_same_clock: bool) -> Option<Wish> {
-        if let Some(lane) = self.lanes.get_mut(&(peer, track.id))
-            && lane.track == track
-        {
-            lane.is_same_clock = is_same_clock;
-            return None;
-        }
         let key = (peer, track.id);
-        if let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.goes_on_as(&track)) {
+        if let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.track == track || lane.goes_on_as(&track)) {
             (lane.track, lane.is_same_clock) = (track, is_same_clock);
             return None;
         }
@@ -185,11 +179,10 @@ impl Lane {
     /// old size may still be due.
     fn goes_on_as(&self, track: &Track) -> bool {
         let before = &self.track;
-        let family = |codec: &str| codec.split('.').next().map(str::to_owned);
         !track.kind.is_audio()
             && !before.kind.is_audio()
             && before.description == track.description
-            && family(&before.codec) == family(&track.codec)
+            && before.codec.split('.').next() == track.codec.split('.').next()
     }
 
     /// When a frame was captured, if the sender says what its clock says.

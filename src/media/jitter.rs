@@ -314,6 +314,10 @@ mod tests {
         Buffer::new(Playout::Live { delay: DELAY })
     }
 
+    fn adaptive() -> Buffer {
+        Buffer::new(Playout::Adaptive { least: Duration::from_millis(20), most: Duration::from_millis(500) })
+    }
+
     fn drain(buffer: &mut Buffer, now: Time) -> Vec<Released> {
         std::iter::from_fn(|| buffer.poll(now)).collect()
     }
@@ -331,8 +335,7 @@ mod tests {
 
     #[test]
     fn a_picture_repaired_late_is_decoded_for_those_that_need_it() {
-        let least = Duration::from_millis(20);
-        let mut buffer = Buffer::new(Playout::Adaptive { least, most: Duration::from_millis(500) });
+        let mut buffer = adaptive();
         buffer.push(slow(0), millis(0));
         assert_eq!(drain(&mut buffer, millis(20)), [Released::Frame(slow(0))]);
         buffer.push(slow(2), millis(500));
@@ -348,8 +351,7 @@ mod tests {
 
     #[test]
     fn a_key_frame_is_asked_for_while_a_repetition_may_still_come() {
-        let least = Duration::from_millis(20);
-        let mut buffer = Buffer::new(Playout::Adaptive { least, most: Duration::from_millis(500) });
+        let mut buffer = adaptive();
         buffer.push(slow(0), millis(0));
         assert_eq!(drain(&mut buffer, millis(20)), [Released::Frame(slow(0))]);
         buffer.push(slow(2), millis(500));
@@ -363,8 +365,7 @@ mod tests {
 
     #[test]
     fn who_looks_again_sees_what_is_new_though_it_begins_in_the_past() {
-        let least = Duration::from_millis(20);
-        let mut buffer = Buffer::new(Playout::Adaptive { least, most: Duration::from_millis(500) });
+        let mut buffer = adaptive();
         let second = |number: u32, captured: u32| Frame { captured: slow(captured).captured, ..frame(number) };
         let again = |number: u32, captured: u32| Frame { captured: slow(captured).captured, ..key(number) };
         buffer.push(slow(0), millis(0));

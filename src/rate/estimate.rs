@@ -155,16 +155,17 @@ impl Estimator {
         let verdict = self.weather.judge(news, self.rate, now);
         let queue = self.queue();
         let slack = self.packet_time();
-        if queue >= QUEUE_GROWN + slack {
+        let is_full = queue >= QUEUE_GROWN + slack;
+        if is_full {
             self.full_at = Some(now);
         }
         if verdict == Verdict::TryLess {
             self.is_relieving = self.was_full(now);
             // Also where a queue is seen: if it stood there since the beginning, it is longer than it looks.
             self.cut(self.delivered.rate().min(self.rate) * 0.5, now);
-        } else if queue >= QUEUE_GROWN + slack && self.has_just_resumed() {
+        } else if is_full && self.has_just_resumed() {
             self.last_growth = now;
-        } else if queue >= QUEUE_GROWN + slack || self.weather.share() > LOSS_COLLAPSE {
+        } else if is_full || self.weather.share() > LOSS_COLLAPSE {
             self.cut_to_delivered(queue, now);
         } else {
             (self.queue_before, self.standing) = (Duration::ZERO, None);

@@ -8,6 +8,7 @@ use super::Outcome;
 use crate::call::Plan;
 use crate::options::Contender;
 use crate::readme;
+use crate::rows::Rows;
 use crate::rungs::Rung;
 use crate::table::cell;
 
@@ -15,21 +16,18 @@ use crate::table::cell;
 #[derive(Debug)]
 pub(super) struct Table {
     plan: Plan,
-    rows: Vec<(Rung, BTreeMap<Contender, Outcome>)>,
+    rows: Rows<Outcome>,
 }
 
 impl Table {
     /// Without rows.
     pub(super) fn new(plan: Plan) -> Self {
-        Table { plan, rows: Vec::new() }
+        Table { plan, rows: Rows::new() }
     }
 
     /// Adds what became of a contender's speech on a rung.
     pub(super) fn add(&mut self, rung: &Rung, contender: Contender, outcome: Outcome) {
-        match self.rows.iter_mut().find(|(row, _)| row.name == rung.name) {
-            Some((_, outcomes)) => _ = outcomes.insert(contender, outcome),
-            None => self.rows.push((*rung, BTreeMap::from([(contender, outcome)]))),
-        }
+        self.rows.add(rung, contender, outcome);
     }
 
     /// Prints everything.
@@ -39,7 +37,7 @@ impl Table {
         }
         println!("{}", self.title());
         println!("{:10} {:15}{}", "rung", "", COLUMNS.map(|(name, _, _)| format!("{name:>17}")).concat());
-        for (rung, outcomes) in &self.rows {
+        for (rung, outcomes) in self.rows.iter() {
             outcomes.iter().for_each(|(contender, outcome)| println!("{}", line(rung, *contender, outcome)));
         }
     }
@@ -58,7 +56,7 @@ impl Table {
         let mut text = format!("{}\n\n", self.title());
         text += &format!("| rung | |{}\n", COLUMNS.map(|(name, _, _)| format!(" {name} |")).concat());
         text += &format!("|---|---|{}\n", "---|".repeat(COLUMNS.len()));
-        for (rung, outcomes) in &self.rows {
+        for (rung, outcomes) in self.rows.iter() {
             let mut title = rung.title;
             for (contender, outcome) in outcomes {
                 let cells = COLUMNS.map(|(_, of, places)| format!(" {} |", cell(of(outcome), places)));

@@ -121,33 +121,29 @@ impl Picture {
 }
 
 fn shrink(plane: &[u8], from: (usize, usize), to: (usize, usize)) -> Vec<u8> {
-    let columns = shares(from.0, to.0);
     let whole = from.0 as u64 * from.1 as u64;
     let mut shrunk = Vec::with_capacity(to.0 * to.1);
     let mut sums = vec![0_u32; from.0];
-    for line in shares(from.1, to.1) {
+    for line in 0..to.1 {
         sums.fill(0);
-        for (index, share) in line {
+        for (index, share) in covered(line, from.1, to.1) {
             let pixels = plane.get(index * from.0..(index + 1) * from.0).unwrap_or_default();
             sums.iter_mut().zip(pixels).for_each(|(sum, pixel)| *sum += share * u32::from(*pixel));
         }
-        shrunk.extend(columns.iter().map(|column| {
-            let parts =
-                column.iter().map(|(index, share)| u64::from(*share) * sums.get(*index).copied().map_or(0, u64::from));
+        shrunk.extend((0..to.0).map(|column| {
+            let parts = covered(column, from.0, to.0);
+            let parts = parts.map(|(index, share)| u64::from(share) * sums.get(index).copied().map_or(0, u64::from));
             u8::try_from((parts.sum::<u64>() + whole / 2) / whole).unwrap_or(u8::MAX)
         }));
     }
     shrunk
 }
 
-/// Which pixels of a line of `from` each pixel of a line of `to` covers, and how much of itself: `from` in all.
-fn shares(from: usize, to: usize) -> Vec<Vec<(usize, u32)>> {
-    let covered = |pixel: usize| {
-        let (begin, end) = (pixel * from, (pixel + 1) * from);
-        let share = move |source: usize| end.min((source + 1) * to) - begin.max(source * to);
-        (begin / to..end.div_ceil(to)).filter_map(|source| Some((source, u32::try_from(share(source)).ok()?))).collect()
-    };
-    (0..to).map(covered).collect()
+/// Which pixels of a line of `from` one pixel of a line of `to` covers, and how much of itself: `from` in all.
+fn covered(pixel: usize, from: usize, to: usize) -> impl Iterator<Item = (usize, u32)> {
+    let (begin, end) = (pixel * from, (pixel + 1) * from);
+    let share = move |source: usize| end.min((source + 1) * to) - begin.max(source * to);
+    (begin / to..end.div_ceil(to)).filter_map(move |source| Some((source, u32::try_from(share(source)).ok()?)))
 }
 
 /// Bytes of one plane of colour.

@@ -46,27 +46,32 @@ struct Easel {
 }
 
 impl Drawing {
-    pub(super) fn new(track: TrackId, settings: &Settings, epoch_unix_us: u64) -> anyhow::Result<Self> {
+    /// Of what was asked for.
+    pub(super) fn whole(settings: &Settings, epoch_unix_us: u64) -> anyhow::Result<Self> {
+        Drawing::new(PICTURES, settings, settings, epoch_unix_us)
+    }
+
+    /// `asked` is what is drawn, `settings` what is made of it.
+    fn new(track: TrackId, asked: &Settings, settings: &Settings, epoch_unix_us: u64) -> anyhow::Result<Self> {
         let ceiling = settings.bitrate;
         let mut steps = Steps::new(settings.spec, ceiling);
         let largest = steps.follow(ceiling, Time::ZERO);
         let easel = Easel::new(largest, settings, ceiling)?;
-        let pictures = TestPicture::new(largest.width, largest.height, settings.hue);
+        let pictures = TestPicture::new(asked.spec.width, asked.spec.height, asked.hue);
         let wishes = Wishes { key: AtomicBool::new(false), bitrate: AtomicU64::new(ceiling.as_bits()) };
         Ok(Drawing { track, wishes: Arc::new(wishes), settings: *settings, epoch_unix_us, steps, pictures, easel })
     }
 
     /// The same in half the width and height, at rest; `None` where that would be too small to be of use.
-    pub(super) fn smaller(settings: &Settings, epoch_unix_us: u64) -> anyhow::Result<Option<Self>> {
-        let PatternSpec { width, height, rate } = settings.spec;
+    pub(super) fn smaller(asked: &Settings, epoch_unix_us: u64) -> anyhow::Result<Option<Self>> {
+        let PatternSpec { width, height, rate } = asked.spec;
         if width / 2 < TIME_CODE_MIN_WIDTH {
             return Ok(None);
         }
         // The encoder wants even sides.
         let spec = PatternSpec { width: width / 4 * 2, height: (height / 4 * 2).max(PATTERN_MIN_SIDE), rate };
-        let settings = Settings { spec, bitrate: settings.bitrate.min(SMALLER_MOST), ..*settings };
-        let mut drawing = Drawing::new(SMALLER, &settings, epoch_unix_us)?;
-        drawing.pictures = TestPicture::new(width, height, settings.hue);
+        let settings = Settings { spec, bitrate: asked.bitrate.min(SMALLER_MOST), ..*asked };
+        let drawing = Drawing::new(SMALLER, asked, &settings, epoch_unix_us)?;
         drawing.wishes.bitrate.store(0, Ordering::Relaxed);
         Ok(Some(drawing))
     }

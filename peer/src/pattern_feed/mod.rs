@@ -93,7 +93,7 @@ pub fn start(
     let begin = Instant::now();
     let mut control = EncoderControl::default();
     let (news, received) = mpsc::channel(READ_AHEAD);
-    let whole = Drawing::new(PICTURES, settings, epoch)?;
+    let whole = Drawing::whole(settings, epoch)?;
     let tracks = vec![whole.announcement(), sound_track(epoch)];
     for drawing in [Some(whole), Drawing::smaller(settings, epoch)?].into_iter().flatten() {
         control.wishes.insert(drawing.track, drawing.wishes.clone());
