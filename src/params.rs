@@ -538,6 +538,9 @@ pub const DOCTOR_ROUTER: Duration = Duration::from_secs(4);
 
 // ── Feedback and estimate ───────────────────────────────────────────────────────────────────────
 
+/// Reports after which a packet is no longer reported: a burst of losses on the way back takes two or three of them.
+pub const FEEDBACK_REACH: usize = 5;
+
 /// Packets one report can be about: two seconds of a 2 Mbit/s picture.
 pub const MAX_FEEDBACK_COUNT: usize = 512;
 

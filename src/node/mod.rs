@@ -37,7 +37,7 @@ use self::peer::{Link, Peer};
 use self::publish::Publication;
 use self::relays::Bindings;
 use self::rendezvous::{Rendezvous, Step};
-use crate::params::CONNECT_TIMEOUT;
+use crate::params::{CONNECT_TIMEOUT, NARROW};
 use crate::path::discovery::Discovery;
 use crate::path::reflexive::Reflexives;
 use crate::path::{Policy, Route};
@@ -271,7 +271,7 @@ impl Node {
     /// The next report about what a peer has sent, if one is due, and to whom it goes. It must not wait for media.
     pub fn poll_report(&mut self, now: Time) -> Option<(PeerId, Bytes)> {
         let mut up = self.peers.iter_mut().filter(|(_, peer)| peer.link == Link::Up);
-        up.find_map(|(id, peer)| peer.watch.poll_feedback(now).map(|report| (*id, report)))
+        up.find_map(|(id, peer)| Some((*id, peer.watch.poll_feedback(peer.sender.rate() < NARROW, now)?)))
     }
 
     /// Peers for whom [`Self::poll_datagram`] may have something.

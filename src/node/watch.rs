@@ -167,9 +167,9 @@ impl Watch {
         }
     }
 
-    /// A report about what has come, if one is due.
-    pub(super) fn poll_feedback(&mut self, now: Time) -> Option<Bytes> {
-        self.reporter.poll(now).map(|feedback| feedback.encode())
+    /// A report about what has come, if one is due, for a way back that may be narrow.
+    pub(super) fn poll_feedback(&mut self, is_narrow: bool, now: Time) -> Option<Bytes> {
+        self.reporter.poll(is_narrow, now).map(|feedback| feedback.encode())
     }
 
     /// When a report is due.
