@@ -161,7 +161,6 @@ impl PeerMachine {
         let is_rendezvous = self.is_rendezvous(from);
         if is_rendezvous {
             let via = if from == Place::Tunnel { Via::Tunnel } else { Via::Udp };
-            self.node.handle_rendezvous_received(now);
             let step = self.uplink.handle_received(via);
             self.take_step(step, now);
         }
@@ -169,6 +168,8 @@ impl PeerMachine {
             Some(0..=3) if stun::is_stun(&data) => self.handle_direct_stun(from, &data, now),
             Some(0x10..=0x13) => self.handle_relay(from, ecn, data, now),
             Some(0x40..=0x7f | 0xc0..=0xff) if is_rendezvous => {
+                // What else comes from there says nothing of the connection: another process may have taken its place.
+                self.node.handle_rendezvous_received(now);
                 self.handle_quic(Synthetic::Rendezvous.address(), ecn, data, now);
             }
             Some(0x40..=0x7f | 0xc0..=0xff) => match from {
