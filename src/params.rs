@@ -362,6 +362,9 @@ pub const MAX_QUEUED_FRAMES: usize = 256;
 /// How long sound is worth sending: a recorder can still use what a listener cannot.
 pub const SOUND_DEADLINE: Duration = Duration::from_millis(400);
 
+/// How long pictures have waited that a key frame takes the place of: six of thirty a second.
+pub const SUPERSEDED_AFTER: Duration = Duration::from_millis(200);
+
 /// How long a picture is worth sending: as long as a key frame takes through a slow start at a satellite's round trip.
 pub const PICTURE_DEADLINE: Duration = Duration::from_millis(1000);
 
@@ -642,6 +645,28 @@ pub const GROWTH_AT_ONCE: f64 = 2.0;
 
 /// Share of packets lost that no weather explains: no more is sent than what arrives.
 pub const LOSS_COLLAPSE: f64 = 0.5;
+
+/// How long the last report of a peer tells something of our uplink: that of a peer who gets nothing any more does not.
+pub const COUPLED_MEMORY: Duration = Duration::from_secs(1);
+
+/// How long a queue that only one peer's reports show must stand before it is laid to its own way: so far apart come the reports
+/// of a near and of a far peer.
+pub const COUPLED_PATIENCE: Duration = Duration::from_millis(200);
+
+/// How long a way that has shown a queue of its own is believed at once to have one again.
+pub const OWN_QUEUE_MEMORY: Duration = Duration::from_secs(30);
+
+/// How long a new way is not asked about our uplink, if others are: what stood in it at the beginning looks like its length.
+pub const COUPLED_PROBATION: Duration = Duration::from_secs(3);
+
+/// The same as [`CAPACITY_MEMORY`] of what the ways to several peers have in common: it is hardly another's share.
+pub const COUPLED_CAPACITY_MEMORY: Duration = Duration::from_secs(20);
+
+/// One of so many ways may see no queue, and it still stands in our uplink.
+pub const COUPLED_LIARS: usize = 4;
+
+/// Share of packets that all must lose before it is laid to our uplink.
+pub const COUPLED_LOSS: f64 = 0.02;
 
 /// How much of the estimate encoders are told, sound included, as numerator and denominator: they miss their rate a little.
 pub const PICTURE_SHARE: (u64, u64) = (19, 20);

@@ -207,8 +207,14 @@ impl PeerMachine {
                 }
                 continue;
             }
-            self.refill(now);
-            let transmit = self.quic.poll_transmit(buffer, max_segments, now)?;
+            let is_filled = self.refill(now);
+            let Some(transmit) = self.quic.poll_transmit(buffer, max_segments, now) else {
+                if is_filled {
+                    continue;
+                }
+                self.node.handle_flushed(now);
+                return None;
+            };
             let Some(to) = Synthetic::of(transmit.to) else { continue };
             let sent = match to {
                 Synthetic::Rendezvous => Some((self.place_of_rendezvous(now), transmit.segment)),

@@ -17,6 +17,7 @@ mod rules;
 mod sender;
 mod stats;
 mod talk;
+mod uplink;
 mod watch;
 
 pub use bulk::BulkError;
@@ -28,7 +29,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
@@ -37,10 +37,11 @@ use self::peer::{Link, Peer};
 use self::publish::Publication;
 use self::relays::Bindings;
 use self::rendezvous::{Rendezvous, Step};
-use crate::params::{CONNECT_TIMEOUT, NARROW};
+use crate::params::CONNECT_TIMEOUT;
 use crate::path::discovery::Discovery;
 use crate::path::reflexive::Reflexives;
 use crate::path::{Policy, Route};
+use crate::rate::coupling::Coupling;
 use crate::trust::rules::RuleBook;
 use crate::units::{Bitrate, PeerId, Time, TrackId};
 use crate::wire::control::{Candidate, Close, RelayAddress, Role};
@@ -63,6 +64,8 @@ pub struct Node {
     sources: BTreeMap<Route, PeerId>,
     publications: BTreeMap<TrackId, Publication>,
     bindings: Bindings,
+    /// What the ways to all peers have in common.
+    coupling: Coupling,
     /// What the room's host has decided.
     book: RuleBook,
     /// The rate for pictures that the person was told last.
@@ -93,6 +96,7 @@ impl Node {
             sources: BTreeMap::new(),
             publications: BTreeMap::new(),
             bindings: Bindings::default(),
+            coupling: Coupling::new(Time::ZERO),
             book,
             told_bitrate: Bitrate::default(),
             transmits: VecDeque::new(),
@@ -248,41 +252,12 @@ impl Node {
         }
         let requests = self.bindings.handle_timeout(now);
         self.transmits.extend(requests);
+        self.coupling.handle_timeout(now);
         let ids: Vec<PeerId> = self.peers.keys().copied().collect();
         for id in ids {
             self.handle_peer_timeout(id, now);
         }
         self.drain_agents(now);
-    }
-
-    /// The next datagram of media for a peer, if any is due and its connection has room.
-    pub fn poll_datagram(&mut self, id: &PeerId, now: Time) -> Option<Bytes> {
-        let peer = self.peers.get_mut(id).filter(|peer| peer.link == Link::Up)?;
-        let datagram = peer.sender.poll(now);
-        if let Some(track) = peer.sender.take_lacks_key(now) {
-            self.handle_key_frame_request(id, track, now);
-        }
-        let datagram = datagram?;
-        let peer = self.peers.get_mut(id)?;
-        peer.meter.handle_sent(datagram.len());
-        Some(datagram)
-    }
-
-    /// The next report about what a peer has sent, if one is due, and to whom it goes. It must not wait for media.
-    pub fn poll_report(&mut self, now: Time) -> Option<(PeerId, Bytes)> {
-        let mut up = self.peers.iter_mut().filter(|(_, peer)| peer.link == Link::Up);
-        up.find_map(|(id, peer)| Some((*id, peer.watch.poll_feedback(peer.sender.rate() < NARROW, now)?)))
-    }
-
-    /// Peers for whom [`Self::poll_datagram`] may have something.
-    pub fn waiting_peers(&self, now: Time) -> impl Iterator<Item = PeerId> {
-        let waits = move |peer: &Peer| peer.link == Link::Up && peer.sender.has_due(now);
-        self.peers.iter().filter(move |(_, peer)| waits(peer)).map(|(id, _)| *id)
-    }
-
-    /// Whether media still waits to be sent.
-    pub fn has_unsent(&self) -> bool {
-        self.peers.values().any(|peer| peer.link == Link::Up && !peer.sender.is_empty())
     }
 
     /// The next thing to put on the wire that is not QUIC.
@@ -318,7 +293,7 @@ impl Node {
         let discovery = self.discovery.as_ref().and_then(Discovery::poll_timeout);
         let questions = [discovery, self.reflexives.poll_timeout()];
         let servers = [self.bindings.poll_timeout(), self.rendezvous.poll_timeout()];
-        questions.into_iter().chain(servers).chain([peers]).flatten().min()
+        questions.into_iter().chain(servers).chain([peers, self.coupling.poll_timeout()]).flatten().min()
     }
 
     /// What has passed between us and each peer.

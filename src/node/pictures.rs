@@ -72,7 +72,11 @@ impl Node {
 
     /// A receiver cannot go on without a key frame.
     pub(super) fn handle_key_frame_request(&mut self, from: &PeerId, track: TrackId, now: Time) {
-        let selection = self.peers.get(from).and_then(|peer| peer.selections.get(&track));
+        let peer = self.peers.get(from);
+        if peer.is_some_and(|peer| peer.sender.has_key(track)) {
+            return;
+        }
+        let selection = peer.and_then(|peer| peer.selections.get(&track));
         let size = selection.map_or(Size::Large, Selection::flowing);
         self.ask_for_key_frame(track, size, now);
     }

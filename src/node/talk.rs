@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::event::{Action, Event, Party};
 use super::peer::Link;
 use super::publish::Publication;
+use super::sender::Shared;
 use super::watch::Watched;
 use super::{Node, Time};
 use crate::media::packetize::FrameTooLarge;
@@ -173,15 +174,18 @@ impl Node {
 
     /// A report about what we sent: how fast we may send, and what to send again.
     fn handle_feedback(&mut self, id: PeerId, datagram: &Bytes, now: Time) {
+        let media = self.media(now);
         let Some(peer) = self.peers.get_mut(&id) else { return };
         match Feedback::decode(datagram) {
             Ok(feedback) => {
                 let rtt = peer.agent.rtt().unwrap_or_default();
-                let arrived = peer.sender.handle_feedback(&feedback, rtt, now);
+                let uplink = Shared { coupling: &mut self.coupling, peer: id, media };
+                let arrived = peer.sender.handle_feedback(&feedback, rtt, uplink, now);
                 let told =
                     arrived.into_iter().map(|(transfer, bytes)| Event::BulkArrived { peer: id, transfer, bytes });
                 self.events.extend(told);
                 self.actions.push_back(Action::Window(id, peer.sender.window(rtt)));
+                self.share_uplink(now);
                 self.review_pictures(id, now);
             }
             Err(error) => tracing::trace!(peer = ?id, %error, "report dropped"),

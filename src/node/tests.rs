@@ -2,6 +2,8 @@ mod rules;
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::*;
 use crate::media::{Frame, FrameKind, Track, TrackKind, TrackSource};
 use crate::params::{MAX_ROOM_MEMBERS, MAX_SAID_LEN, MAX_TRACKS};

@@ -124,13 +124,19 @@ impl Bulk {
         arrived
     }
 
-    /// The way carries `estimate` and packets wait `queue` on it.
-    pub fn review(&mut self, estimate: Bitrate, queue: Duration, now: Time) {
+    /// Media that was sent in the last while.
+    pub fn media(&self, now: Time) -> Bitrate {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "what was sent in bits")]
+        Bitrate::from_bits((self.recent_media(now) / BULK_SPAN.as_secs_f64()) as u64)
+    }
+
+    /// The way carries `estimate`, of which `media` takes its part, and packets wait `queue` on it.
+    pub fn review(&mut self, estimate: Bitrate, media: Bitrate, queue: Duration, now: Time) {
         let span = now.since(std::mem::replace(&mut self.reviewed, now)).min(QUEUE_SAMPLE);
         self.level = self.level_at(now);
         self.filled = self.filled.max(now);
         let least = BULK_LEAST.as_bits() as f64;
-        let left = estimate.as_bits() as f64 * BULK_SHARE - self.recent_media(now) / BULK_SPAN.as_secs_f64();
+        let left = estimate.as_bits() as f64 * BULK_SHARE - media.as_bits() as f64;
         if queue <= QUEUE_QUIET {
             let is_near = self.rate > self.ceiling * 0.75 && now.since(self.cut) < BULK_MEMORY;
             self.rate *= if is_near { BULK_GROWTH_NEAR } else { BULK_GROWTH }.powf(span.as_secs_f64());
@@ -189,7 +195,7 @@ mod tests {
             let now = from + Duration::from_millis(tick);
             bulk.handle_media(usize::try_from(media / 8000).unwrap(), now);
             if tick % 50 == 0 {
-                bulk.review(MEGABIT, queue, now);
+                bulk.review(MEGABIT, bulk.media(now), queue, now);
             }
             while let Some(chunk) = bulk.poll(now) {
                 sent += chunk.data.len();

@@ -9,48 +9,50 @@
 //! Loss without a queue is first tried as congestion; when sending less does not make it less, it is weather, and only
 //! what exceeds the weather counts.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::history::{Arrival, News};
+pub use super::delay::NewPath;
+
+use super::delay::Delay;
+use super::history::News;
 use super::meter::RateMeter;
 use super::weather::{Verdict, Weather};
 use crate::params::{
-    BASE_DELAY_DOUBT, BASE_DELAY_SPAN, CAPACITY_MEMORY, ESTIMATE_FLOOR, ESTIMATE_MAX, ESTIMATE_START,
+    BASE_DELAY_DOUBT, CAPACITY_MEMORY, COUPLED_CAPACITY_MEMORY, ESTIMATE_FLOOR, ESTIMATE_MAX, ESTIMATE_START,
     FEEDBACK_INTERVAL_MAX, FEEDBACK_TIMEOUT, FULL_MEMORY, GROWTH_AT_ONCE, GROWTH_FAST, GROWTH_NARROW, GROWTH_NEW,
-    GROWTH_SHARED, GROWTH_SLOW, GROWTH_STEP, GROWTH_UNTESTED, LOSS_COLLAPSE, NARROW, PACKET_PAYLOAD, QUEUE_DRAIN,
-    QUEUE_GROWN, QUEUE_QUIET, QUEUE_SAMPLE,
+    GROWTH_SHARED, GROWTH_SLOW, GROWTH_STEP, GROWTH_UNTESTED, LOSS_COLLAPSE, NARROW, OWN_QUEUE_MEMORY, PACKET_PAYLOAD,
+    QUEUE_DRAIN, QUEUE_GROWN, QUEUE_QUIET, QUEUE_SAMPLE,
 };
 use crate::units::{Bitrate, Time};
 
-/// How a new path compares with the one before.
+/// What is not to be laid to a path, because others see it too.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum NewPath {
-    /// It leaves out the relay.
-    WithoutRelay,
-    /// It takes a relay instead of the direct way.
-    OverRelay,
-    /// Nobody can tell.
-    Unlike,
+pub struct Common {
+    /// The queue that all see.
+    pub queue: Duration,
+    /// How long more than that must stand before it is the path's own: the others' reports may be on their way.
+    pub patience: Duration,
+}
+
+impl Common {
+    /// There is nobody else.
+    pub const NONE: Common = Common { queue: Duration::ZERO, patience: Duration::ZERO };
 }
 
 /// The rate of one path.
 #[derive(Debug)]
 pub struct Estimator {
     rate: f64,
-    base: BaseDelay,
+    delay: Delay,
     /// Whether what was taken for a queue was a longer way: it is not narrow then, however little is sent.
     was_longer: bool,
-    /// The same of the direct way, while a relay carries.
-    direct: Option<BaseDelay>,
-    /// One-way excess of the packets of the last moments, with their arrival.
-    excess: VecDeque<(Time, Duration)>,
     delivered: RateMeter,
     sent: RateMeter,
     /// The queue at the report before, while it is one.
     queue_before: Duration,
     /// Where the way's capacity was last found, bits a second.
     capacity: Option<f64>,
+    capacity_memory: Duration,
     weather: Weather,
     /// Whether no limit of the way has been met yet.
     is_new: bool,
@@ -64,12 +66,13 @@ pub struct Estimator {
     switched: Time,
     /// When a queue was last seen.
     full_at: Option<Time>,
+    /// Since when there has been one of the path's own, and when there last was for sure.
+    full_since: Option<Time>,
+    own_at: Option<Time>,
     /// Whether less is or was sent on trial because the way was full.
     is_relieving: bool,
     /// A queue that stands: since when, and between which bounds.
     standing: Option<(Time, Duration, Duration)>,
-    /// When the packets that come now began to come without a break, and when the last one did, by the receiver's clock.
-    flow: Option<(Time, Time)>,
 }
 
 impl Estimator {
@@ -77,14 +80,13 @@ impl Estimator {
     pub fn new(now: Time) -> Self {
         Estimator {
             rate: ESTIMATE_START.as_bits() as f64,
-            base: BaseDelay::default(),
+            delay: Delay::default(),
             was_longer: false,
-            direct: None,
-            excess: VecDeque::new(),
             delivered: RateMeter::default(),
             sent: RateMeter::default(),
             queue_before: Duration::ZERO,
             capacity: None,
+            capacity_memory: CAPACITY_MEMORY,
             weather: Weather::default(),
             is_new: true,
             last_cut: now,
@@ -93,10 +95,17 @@ impl Estimator {
             before_silence: None,
             switched: now,
             full_at: None,
+            full_since: None,
+            own_at: None,
             is_relieving: false,
             standing: None,
-            flow: None,
         }
+    }
+
+    /// The same of what several paths have in common: some of their reports come `settles` after the others.
+    pub fn of_several(settles: Duration, now: Time) -> Self {
+        let delivered = RateMeter::settling(settles);
+        Estimator { delivered, capacity_memory: COUPLED_CAPACITY_MEMORY, ..Estimator::new(now) }
     }
 
     /// How fast may be sent.
@@ -112,7 +121,7 @@ impl Estimator {
 
     /// How long packets wait on the way, as far as it is known.
     pub fn queue(&self) -> Duration {
-        self.excess.iter().map(|(_, excess)| *excess).min().unwrap_or_default()
+        self.delay.queue()
     }
 
     /// Whether the way was full about then: what it lost of what was sent then it may have dropped for want of room.
@@ -141,8 +150,8 @@ impl Estimator {
         self.waiting_since.get_or_insert(now);
     }
 
-    /// A report said something new.
-    pub fn handle_news(&mut self, news: &News, now: Time) {
+    /// A report said something new. What is `common` to other paths is not this one's.
+    pub fn handle_news(&mut self, news: &News, common: Common, now: Time) {
         let news = &news.since(self.switched);
         if news.arrived.is_empty() && news.lost.is_empty() {
             return;
@@ -150,20 +159,23 @@ impl Estimator {
         self.waiting_since = None;
         self.end_silence();
         for arrival in &news.arrived {
-            self.note_arrival(arrival);
+            self.delivered.add(arrival.arrived, arrival.bytes);
+            self.delay.handle_arrival(arrival);
         }
         let verdict = self.weather.judge(news, self.rate, now);
-        let queue = self.queue();
         let slack = self.packet_time();
-        let is_full = queue >= QUEUE_GROWN + slack;
-        if is_full {
+        if self.queue() >= QUEUE_GROWN + slack {
             self.full_at = Some(now);
         }
+        let queue = self.queue().saturating_sub(common.queue);
+        let is_full = queue >= QUEUE_GROWN + slack;
+        self.full_since = self.full_since.filter(|_| is_full).or(is_full.then_some(now));
+        let is_doubtful = is_full && self.is_doubtful(common.patience, now);
         if verdict == Verdict::TryLess {
             self.is_relieving = self.was_full(now);
             // Also where a queue is seen: if it stood there since the beginning, it is longer than it looks.
             self.cut(self.delivered.rate().min(self.rate) * 0.5, now);
-        } else if is_full && self.has_just_resumed() {
+        } else if is_doubtful || is_full && self.delay.has_just_resumed() {
             self.last_growth = now;
         } else if is_full || self.weather.share() > LOSS_COLLAPSE {
             self.cut_to_delivered(queue, now);
@@ -175,6 +187,17 @@ impl Estimator {
                 self.follow(verdict, now);
             }
         }
+    }
+
+    /// Whether a queue may be another's, because the way has shown none of its own lately and this one is young.
+    fn is_doubtful(&mut self, patience: Duration, now: Time) -> bool {
+        let is_known = self.own_at.is_some_and(|at| now.since(at) < OWN_QUEUE_MEMORY);
+        let is_young = self.full_since.is_some_and(|since| now.since(since) < patience);
+        if is_young && !is_known {
+            return true;
+        }
+        self.own_at = Some(now);
+        false
     }
 
     /// What one packet takes on the way, to tell from a queue.
@@ -208,16 +231,8 @@ impl Estimator {
     /// Packets take another path from now on: the rate is kept, what was learned of the old path's delay only where it holds
     /// for the new one too. A queue that both have in common would be taken for the way itself otherwise.
     pub fn handle_switch(&mut self, path: NewPath, now: Time) {
-        match path {
-            NewPath::WithoutRelay => self.base = self.direct.take().unwrap_or_else(|| std::mem::take(&mut self.base)),
-            NewPath::OverRelay => self.direct = Some(std::mem::take(&mut self.base)),
-            NewPath::Unlike => {
-                self.base = BaseDelay::default();
-                self.direct = None;
-            }
-        }
+        self.delay.handle_switch(path);
         if path != NewPath::WithoutRelay {
-            self.excess.clear();
             self.switched = now;
         }
         self.capacity = None;
@@ -250,24 +265,10 @@ impl Estimator {
         }
     }
 
-    fn note_arrival(&mut self, arrival: &Arrival) {
-        self.delivered.add(arrival.arrived, arrival.bytes);
-        let took = arrival.arrived.as_micros().cast_signed() - arrival.sent.as_micros().cast_signed();
-        let base = self.base.update(took, arrival.arrived);
-        let excess = Duration::from_micros(u64::try_from(took - base).unwrap_or(0));
-        self.excess.push_back((arrival.arrived, excess));
-        let (began, last) = self.flow.unwrap_or((arrival.arrived, arrival.arrived));
-        let is_resumed = arrival.arrived.since(last) > QUEUE_SAMPLE * 2;
-        self.flow = Some((if is_resumed { arrival.arrived } else { began }, last.max(arrival.arrived)));
-        while self.excess.front().is_some_and(|(at, _)| arrival.arrived.since(*at) > QUEUE_SAMPLE) {
-            self.excess.pop_front();
-        }
-    }
-
     /// The way is full: what arrives is what it carries.
     fn cut_to_delivered(&mut self, queue: Duration, now: Time) {
         if self.is_longer(queue, now) {
-            self.base = BaseDelay::default();
+            self.delay.forget_base();
             (self.standing, self.was_longer) = (None, true);
             return;
         }
@@ -304,11 +305,6 @@ impl Estimator {
         let standing = if has_moved { (now, queue, queue) } else { (since, least, most) };
         self.standing = Some(standing);
         now.since(standing.0) > BASE_DELAY_DOUBT
-    }
-
-    /// Whether nothing came for a moment and now something does: what was held up comes late, whether the way is full or not.
-    fn has_just_resumed(&self) -> bool {
-        self.flow.is_some_and(|(began, last)| last.since(began) < QUEUE_SAMPLE)
     }
 
     fn is_at_floor(&self) -> bool {
@@ -350,7 +346,7 @@ impl Estimator {
 
     /// Whether the rate is near to where the capacity was found. What was found a while ago may have been another's share.
     fn is_near_capacity(&self, now: Time) -> bool {
-        let is_recent = now.since(self.last_cut) < CAPACITY_MEMORY;
+        let is_recent = now.since(self.last_cut) < self.capacity_memory;
         is_recent && self.capacity.is_some_and(|capacity| self.rate > capacity * 0.85)
     }
 
@@ -369,30 +365,12 @@ impl Estimator {
     }
 }
 
-/// The least one-way time of the last while, in two halves: clocks drift, routes change.
-#[derive(Debug, Default)]
-struct BaseDelay {
-    began: Option<Time>,
-    before: Option<i64>,
-    least: Option<i64>,
-}
-
-impl BaseDelay {
-    fn update(&mut self, took: i64, at: Time) -> i64 {
-        let began = *self.began.get_or_insert(at);
-        if at.since(began) > BASE_DELAY_SPAN / 2 {
-            self.before = self.least.take();
-            self.began = Some(at);
-        }
-        let least = self.least.map_or(took, |least| least.min(took));
-        self.least = Some(least);
-        self.before.map_or(least, |before| before.min(least))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
+    use crate::rate::history::Arrival;
     use rand_chacha::ChaCha8Rng;
     use rand_core::{RngCore, SeedableRng};
 
@@ -484,7 +462,7 @@ mod tests {
                 !is_seen
             });
             news.arrived.sort_by_key(|arrival| arrival.arrived);
-            self.estimator.handle_news(&news, self.now);
+            self.estimator.handle_news(&news, Common::NONE, self.now);
         }
     }
 

@@ -10,33 +10,45 @@ use crate::units::Time;
 #[derive(Debug, Default)]
 pub(super) struct RateMeter {
     events: VecDeque<(Time, usize)>,
-    bytes: usize,
+    last: Time,
+    /// What passed so shortly before the last may not all be known yet.
+    settles: Duration,
 }
 
 impl RateMeter {
+    /// One that is told in several turns what has passed: all of it so long afterwards.
+    pub(super) fn settling(settles: Duration) -> Self {
+        RateMeter { settles, ..RateMeter::default() }
+    }
+
     /// Something of `bytes` bytes passed.
     pub(super) fn add(&mut self, at: Time, bytes: usize) {
         self.events.push_back((at, bytes));
-        self.bytes += bytes;
-        while let Some((first, old)) = self.events.front().copied().filter(|(first, _)| at.since(*first) > RATE_SPAN) {
+        self.last = self.last.max(at);
+        while self.events.front().is_some_and(|(first, _)| at.since(*first) > RATE_SPAN + self.settles) {
             self.events.pop_front();
-            debug_assert!(first <= at, "times of one clock are in order, but for a little reordering");
-            self.bytes -= old;
         }
     }
 
     /// The rate of the end of the span only, bits a second.
     pub(super) fn rate_of_last(&self, span: Duration) -> f64 {
-        let Some((last, _)) = self.events.back() else { return 0.0 };
-        let bytes: usize = self.events.iter().filter(|(at, _)| last.since(*at) < span).map(|(_, bytes)| bytes).sum();
+        let end = self.end();
+        let is_in_span = |at: Time| at <= end && end.since(at) < span;
+        let bytes: usize = self.events.iter().filter(|(at, _)| is_in_span(*at)).map(|(_, bytes)| bytes).sum();
         bytes as f64 * 8.0 / span.as_secs_f64()
     }
 
     /// Bits a second.
     pub(super) fn rate(&self) -> f64 {
-        let (Some((first, bytes)), Some((last, _))) = (self.events.front(), self.events.back()) else { return 0.0 };
+        let Some((first, _)) = self.events.front() else { return 0.0 };
+        let end = self.end();
         // The first packet marks the beginning of the span, so its own bytes came before it.
-        let span = last.since(*first).max(Duration::from_millis(20)).as_secs_f64();
-        (self.bytes - bytes) as f64 * 8.0 / span
+        let bytes: usize = self.events.iter().skip(1).filter(|(at, _)| *at <= end).map(|(_, bytes)| bytes).sum();
+        bytes as f64 * 8.0 / end.since(*first).max(Duration::from_millis(20)).as_secs_f64()
+    }
+
+    /// Until when everything is known.
+    fn end(&self) -> Time {
+        self.last - self.settles
     }
 }

@@ -2,6 +2,8 @@
 
 pub mod bulk;
 pub mod copies;
+pub mod coupling;
+mod delay;
 pub mod estimate;
 pub mod history;
 pub mod layers;

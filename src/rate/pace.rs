@@ -30,13 +30,25 @@ impl Pace {
     /// The way carries `estimate`, or nobody knows what when it is new, and packets wait `queue` on it.
     pub fn set_rate(&mut self, estimate: Bitrate, queue: Duration, is_new: bool, now: Time) {
         self.fill(now);
-        let (times, of) = if estimate < NARROW { PACE_FACTOR_NARROW } else { PACE_FACTOR };
+        let factor = if estimate < NARROW { PACE_FACTOR_NARROW } else { PACE_FACTOR };
+        self.set(estimate, factor, PACE_BURST, queue, is_new);
+    }
+
+    /// The same of what leads to so many peers, who together would send more than it carries if it is short.
+    pub fn set_rate_of_all(&mut self, estimate: Bitrate, queue: Duration, peers: usize, is_short: bool, now: Time) {
+        self.fill(now);
+        let (factor, burst) =
+            if is_short { (PACE_FACTOR_NARROW, PACE_BURST) } else { (PACE_FACTOR, PACE_BURST * peers) };
+        self.set(estimate, factor, burst, queue, false);
+    }
+
+    fn set(&mut self, estimate: Bitrate, (times, of): (u64, u64), most: usize, queue: Duration, is_new: bool) {
         self.rate = Bitrate::from_bits(estimate.as_bits() * times / of);
         let is_free = queue <= QUEUE_QUIET;
         let carried = estimate.as_bits() as f64 / 8.0 * PACE_BURST_SPAN.as_secs_f64();
         self.burst = match (is_free, is_new) {
-            (true, true) => PACE_BURST as f64,
-            (true, false) => carried.clamp(PACE_BURST_FULL as f64, PACE_BURST as f64),
+            (true, true) => most as f64,
+            (true, false) => carried.clamp(PACE_BURST_FULL as f64, most as f64),
             (false, _) => PACE_BURST_FULL as f64,
         };
         self.level = self.level.min(self.burst);
@@ -120,5 +132,22 @@ mod tests {
         pace.handle_sent(PACE_BURST + 5000, Time::ZERO);
         assert!(!pace.may_send(Time::ZERO));
         assert!(pace.may_send(pace.free_at()));
+    }
+
+    #[test]
+    fn what_leads_to_several_takes_a_burst_for_each_unless_it_is_short() {
+        let at_once = |peers, is_short| {
+            let mut pace = Pace::new(Time::ZERO);
+            pace.set_rate_of_all(Bitrate::from_kilobits(50_000), Duration::ZERO, peers, is_short, Time::ZERO);
+            let now = Time::from_millis(1000);
+            let mut packets = 0;
+            while pace.may_send(now) {
+                pace.handle_sent(1000, now);
+                packets += 1;
+            }
+            packets
+        };
+        assert!(at_once(3, false) >= 2 * at_once(1, false));
+        assert_eq!(at_once(3, true), at_once(1, true));
     }
 }

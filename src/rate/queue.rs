@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::params::{KEY_FRAME_AFTER_DROP, MAX_QUEUED_FRAMES};
+use crate::params::{KEY_FRAME_AFTER_DROP, MAX_QUEUED_FRAMES, SUPERSEDED_AFTER};
 use crate::units::{FrameNumber, Time, TrackId};
 use crate::wire::packet::{Header, Packet};
 use crate::wire::track::FrameKind;
@@ -45,6 +45,34 @@ pub enum Class {
     Picture,
 }
 
+/// How much the next thing to send matters; what matters more is less.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Rank {
+    /// Sound.
+    Sound,
+    /// A picture that needs no other.
+    Key,
+    /// A picture that others need; or what is sent again, whose time is up sooner.
+    Base,
+    /// A picture that none needs.
+    Enhancement,
+    /// Parity.
+    Repair,
+    /// What goes only when nothing else does.
+    Idle,
+}
+
+/// When something is to be sent, beside what waits for others.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Urgency {
+    /// First by this.
+    pub rank: Rank,
+    /// Then by this.
+    pub deadline: Time,
+    /// What has begun goes on before its like begins.
+    pub is_fresh: bool,
+}
+
 #[derive(Debug)]
 struct Queued {
     packets: Packets,
@@ -58,8 +86,12 @@ impl SendQueue {
         Self::default()
     }
 
-    /// Puts a frame in line, of use until `deadline`.
+    /// Puts a frame in line, of use until `deadline`. A key frame takes the place of its track's that have waited for long.
     pub fn push(&mut self, packets: Packets, class: Class, deadline: Time) {
+        let header = packets.first().map(|packet| packet.header);
+        if let Some(header) = header.filter(|header| header.kind == FrameKind::Key && class == Class::Picture) {
+            self.supersede(header.track, deadline);
+        }
         let line = match class {
             Class::Sound => &mut self.sound,
             Class::Picture => &mut self.pictures,
@@ -103,6 +135,12 @@ impl SendQueue {
         !self.sound.is_empty()
     }
 
+    /// How much the next packet matters.
+    pub fn urgency(&self) -> Option<Urgency> {
+        let sound = self.sound.front().map(|queued| queued.urgency(Rank::Sound));
+        sound.or_else(|| self.pictures.front().map(|queued| queued.urgency(queued.rank())))
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.sound.is_empty() && self.pictures.is_empty()
@@ -122,6 +160,24 @@ impl SendQueue {
         self.dropped_frames
     }
 
+    /// Whether a key frame of this track waits to be sent, or to be sent to its end.
+    pub fn has_key(&self, track: TrackId) -> bool {
+        let is_key = |header: Header| header.track == track && header.kind == FrameKind::Key;
+        self.pictures.iter().any(|queued| queued.header().is_some_and(is_key))
+    }
+
+    /// Who lags behind and will be shown a picture that needs no other is not shown those before it.
+    fn supersede(&mut self, track: TrackId, deadline: Time) {
+        let is_old = |queued: &Queued| queued.sent == 0 && queued.header().is_some_and(|header| header.track == track);
+        let oldest = self.pictures.iter().find_map(|queued| is_old(queued).then_some(queued.deadline));
+        if oldest.is_none_or(|oldest| deadline.since(oldest) < SUPERSEDED_AFTER) {
+            return;
+        }
+        let (old, kept): (VecDeque<Queued>, _) = std::mem::take(&mut self.pictures).into_iter().partition(is_old);
+        self.pictures = kept;
+        old.into_iter().for_each(|queued| self.note_dropped(Some(queued)));
+    }
+
     fn note_dropped(&mut self, queued: Option<Queued>) {
         let Some(header) = queued.as_ref().and_then(Queued::header) else { return };
         self.dropped_frames += 1;
@@ -136,6 +192,18 @@ impl SendQueue {
 impl Queued {
     fn header(&self) -> Option<Header> {
         self.packets.first().map(|packet| packet.header)
+    }
+
+    fn rank(&self) -> Rank {
+        match self.header() {
+            Some(header) if header.kind == FrameKind::Key => Rank::Key,
+            Some(header) if header.temporal_layer > 0 => Rank::Enhancement,
+            Some(_) | None => Rank::Base,
+        }
+    }
+
+    fn urgency(&self, rank: Rank) -> Urgency {
+        Urgency { rank, deadline: self.deadline, is_fresh: self.sent == 0 }
     }
 
     fn needs_any(&self, dropped: &BTreeMap<TrackId, BTreeSet<FrameNumber>>) -> bool {
@@ -245,5 +313,55 @@ mod tests {
             queue.push(frame(1, number, 10), Class::Picture, SOON);
         }
         assert_eq!(queue.pictures.len(), MAX_QUEUED_FRAMES);
+    }
+
+    #[test]
+    fn a_key_frame_takes_the_place_of_what_has_waited_for_long_and_of_nothing_else() {
+        let waits_for = |waited: std::time::Duration| {
+            let mut queue = SendQueue::new();
+            queue.push(frame(1, 1, 10), Class::Picture, SOON);
+            queue.push(frame(1, 2, 10), Class::Picture, SOON + std::time::Duration::from_millis(1));
+            queue.push(frame(3, 1, 10), Class::Picture, SOON);
+            assert!(!queue.has_key(TrackId(1)));
+            queue.push(frame(1, 0, 10), Class::Picture, SOON + waited);
+            assert!(queue.has_key(TrackId(1)) && !queue.has_key(TrackId(3)));
+            sent(&mut queue, Time::ZERO)
+        };
+        assert_eq!(waits_for(SUPERSEDED_AFTER), [(3, 1), (1, 0)]);
+        let sooner = SUPERSEDED_AFTER - std::time::Duration::from_micros(1);
+        assert_eq!(waits_for(sooner), [(1, 1), (1, 2), (3, 1), (1, 0)]);
+    }
+
+    #[test]
+    fn sound_matters_most_then_key_frames_then_what_others_need() {
+        let urgency = |packets: Packets, class| {
+            let mut queue = SendQueue::new();
+            queue.push(packets, class, SOON);
+            queue.urgency().unwrap()
+        };
+        let upper = |packets: Packets| -> Packets {
+            let layer =
+                |packet: &Packet| Packet { header: Header { temporal_layer: 1, ..packet.header }, ..packet.clone() };
+            packets.iter().map(layer).collect()
+        };
+        let order = [
+            urgency(frame(2, 0, 10), Class::Sound),
+            urgency(frame(1, 0, 10), Class::Picture),
+            urgency(frame(1, 1, 10), Class::Picture),
+            urgency(upper(frame(1, 1, 10)), Class::Picture),
+        ];
+        assert!(order.is_sorted_by(|one, other| one < other), "{order:?}");
+    }
+
+    #[test]
+    fn what_has_begun_goes_on_and_what_is_due_sooner_goes_first() {
+        let mut begun = SendQueue::new();
+        begun.push(frame(1, 1, 3000), Class::Picture, SOON);
+        let fresh = begun.urgency();
+        assert!(next(&mut begun, Time::ZERO).is_some());
+        assert!(begun.urgency() < fresh);
+        let mut later = SendQueue::new();
+        later.push(frame(1, 1, 3000), Class::Picture, LATE);
+        assert!(fresh < later.urgency());
     }
 }

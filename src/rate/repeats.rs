@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::history::Loss;
-use super::queue::Packets;
+use super::queue::{Packets, Rank, Urgency};
 use super::repair::RepairPlan;
 use crate::params::{REPEAT_DEADLINE, REPEAT_TWICE};
 use crate::units::Time;
@@ -61,6 +61,11 @@ impl Repeats {
             }
         }
         None
+    }
+
+    /// How much the next one matters: as what it repeats, only that its time is up sooner.
+    pub fn urgency(&self) -> Option<Urgency> {
+        self.now.front().map(|repeat| Urgency { rank: Rank::Base, deadline: repeat.until, is_fresh: true })
     }
 
     /// Nothing is to be sent again now.

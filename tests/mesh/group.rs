@@ -172,7 +172,7 @@ impl Office {
 }
 
 /// Jain's index: 1 where all get the same, 0.1 where one of ten gets all.
-fn fairness(saw: &[View]) -> f64 {
+pub(crate) fn fairness(saw: &[View]) -> f64 {
     let sum: f64 = saw.iter().map(|view| view.rate).sum();
     let squares: f64 = saw.iter().map(|view| view.rate * view.rate).sum();
     sum * sum / squares / saw.len() as f64
@@ -196,17 +196,17 @@ fn five_of(seed: u64, members: usize) -> Vec<View> {
 
 /// What one saw of another lately.
 #[derive(Clone, Copy, Debug)]
-struct View {
+pub(crate) struct View {
     /// Pictures a second.
-    pictures: f64,
+    pub(crate) pictures: f64,
     /// Bits of them a second.
-    rate: f64,
+    pub(crate) rate: f64,
     /// The longest time without one.
-    longest: Duration,
+    pub(crate) longest: Duration,
 }
 
 /// What `viewer` saw of `of` in the last while.
-fn seen(call: &mut Call, viewer: HostId, of: HostId, span: Duration) -> View {
+pub(crate) fn seen(call: &mut Call, viewer: HostId, of: HostId, span: Duration) -> View {
     let now = call.world.now_at(viewer);
     let pictures = call.pictures(viewer, of);
     let lately: Vec<Seen> = pictures.into_iter().filter(|seen| now.since(seen.at) < span).collect();
@@ -217,7 +217,7 @@ fn seen(call: &mut Call, viewer: HostId, of: HostId, span: Duration) -> View {
 }
 
 /// Somebody behind a NAT of the usual kind.
-fn member(call: &mut Call, name: &str) -> HostId {
+pub(crate) fn member(call: &mut Call, name: &str) -> HostId {
     let config = call.config(name);
     let network = call.world.nat(INTERNET, NatKind::port_restricted());
     call.add(config, network, Family::V4)

@@ -17,5 +17,6 @@ mod rebinding;
 mod rules;
 mod switching;
 mod traps;
+mod uplink;
 mod weather;
 mod world;

@@ -1,5 +1,7 @@
 //! Where what is sent goes: straight, through a relay, or to the rendezvous.
 
+use std::collections::BTreeSet;
+
 use super::{Outgoing, PeerMachine, Place};
 use crate::node::{Party, Transmit};
 use crate::path::uplink::Via;
@@ -9,21 +11,35 @@ use crate::wire::control::RelayAddress;
 use crate::wire::relay::{HEADER_LEN, Header, Kind};
 
 impl PeerMachine {
-    /// Hands QUIC the media it has room for.
-    pub(super) fn refill(&mut self, now: Time) {
+    /// Hands QUIC what matters most and it has room for; whether there was any.
+    pub(super) fn refill(&mut self, now: Time) -> bool {
         while let Some((peer, report)) = self.node.poll_report(now) {
             if let Some(id) = self.connection(Party::Peer(peer)) {
                 self.quic.send_datagram(id, report);
             }
         }
-        let waiting: Vec<PeerId> = self.node.waiting_peers(now).collect();
-        for peer in waiting {
-            let Some(id) = self.connection(Party::Peer(peer)) else { continue };
-            for _ in 0..self.quic.datagram_room(id) {
-                let Some(datagram) = self.node.poll_datagram(&peer, now) else { break };
-                self.quic.send_datagram(id, datagram);
+        let mut blocked = BTreeSet::new();
+        while let Some(peer) = self.node.most_urgent(|peer| !blocked.contains(peer), now) {
+            if self.refill_for(peer, now) {
+                return true;
             }
+            blocked.insert(peer);
         }
+        false
+    }
+
+    /// Hands QUIC what goes to one peer, as long as nothing for another matters more; whether there was any.
+    fn refill_for(&mut self, peer: PeerId, now: Time) -> bool {
+        let Some(id) = self.connection(Party::Peer(peer)) else { return false };
+        let room = self.quic.datagram_room(id);
+        for sent in 0..room {
+            let is_next = self.node.most_urgent(|_| true, now).is_none_or(|next| next == peer);
+            let Some(datagram) = is_next.then(|| self.node.poll_datagram(&peer, now)).flatten() else {
+                return sent > 0;
+            };
+            self.quic.send_datagram(id, datagram);
+        }
+        room > 0
     }
 
     pub(super) fn place_of_rendezvous(&mut self, now: Time) -> Place {

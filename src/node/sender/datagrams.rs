@@ -1,0 +1,77 @@
+//! What goes to a peer as it goes: numbered, counted, and sound with copies of the sounds before it.
+
+use bytes::Bytes;
+
+use super::{Sender, signed};
+use crate::params::{MAX_BUNDLE, SOUND_RATE};
+use crate::rate::queue::{Next, Packets};
+use crate::units::Time;
+use crate::wire::packet::{HEADER_LEN, Packet, wrap_sequence};
+use crate::wire::repair::{Bundle, PARITY_HEADER_LEN, Parity};
+
+impl Sender {
+    pub(super) fn send_sound(&mut self, next: Next, now: Time) -> Bytes {
+        let own: Vec<Packet> = next.packets.to_vec();
+        let count = self.sound_copies();
+        let copied = self.copies.carried_by(&next.packets, count, &self.repair);
+        let is_alone = copied.is_empty() && own.len() == 1;
+        match own.first() {
+            Some(packet) if is_alone => self.send_packet(packet.clone(), None, false, now),
+            _ => {
+                let repair: usize = copied.iter().map(|packet| packet.payload.len()).sum();
+                let mut bundle = Bundle { hop_sequence: 0, packets: own.into_iter().chain(copied).collect() };
+                let len = bundle.encode().len();
+                bundle.hop_sequence = wrap_sequence(self.history.handle_sent(len, None, now));
+                self.count(len, repair, now);
+                bundle.encode()
+            }
+        }
+    }
+
+    pub(super) fn send_packet(
+        &mut self,
+        mut packet: Packet,
+        origin: Option<(Packets, usize)>,
+        is_repair: bool,
+        now: Time,
+    ) -> Bytes {
+        let len = HEADER_LEN + packet.payload.len();
+        packet.header.hop_sequence = wrap_sequence(self.history.handle_sent(len, origin, now));
+        self.repair_credit -= if is_repair { signed(len) } else { 0 };
+        self.count(len, if is_repair { len } else { 0 }, now);
+        packet.encode()
+    }
+
+    pub(super) fn send_parity(&mut self, mut parity: Parity, now: Time) -> Bytes {
+        let len = PARITY_HEADER_LEN + parity.payload.len();
+        parity.header.hop_sequence = wrap_sequence(self.history.handle_sent(len, None, now));
+        self.repair_credit -= signed(len);
+        self.count(len, len, now);
+        parity.encode()
+    }
+
+    fn count(&mut self, len: usize, repair: usize, now: Time) {
+        self.copies.handle_packet();
+        self.sent.total += len as u64;
+        self.sent.repair += repair as u64;
+        self.estimator.handle_sent(len, now);
+        self.pace.handle_sent(len, now);
+        self.prober.handle_sent(len, now);
+        self.bulk.handle_media(len, now);
+    }
+
+    /// A way that is too narrow loses more the more is sent: copies would drown what they are to save.
+    fn copies_that_fit(&self) -> usize {
+        if self.estimator.is_trying_less() {
+            return 0;
+        }
+        // Half of the rate is for sound, all of it where no pictures go, and one of its parts for the sound itself.
+        let parts = if self.last_packet.is_some() { 2 } else { 1 };
+        let sounds = self.rate().as_bits() / parts / SOUND_RATE.as_bits();
+        usize::try_from(sounds.saturating_sub(1)).unwrap_or(usize::MAX)
+    }
+
+    pub(super) fn sound_copies(&self) -> usize {
+        self.repair.sound_copies().min(self.copies_that_fit()).min(MAX_BUNDLE - 1)
+    }
+}
