@@ -16,12 +16,12 @@ impl Sender {
         let copied = self.copies.carried_by(&next.packets, count, &self.repair);
         let is_alone = copied.is_empty() && own.len() == 1;
         match own.first() {
-            Some(packet) if is_alone => self.send_packet(packet.clone(), None, false, now),
+            Some(packet) if is_alone => self.send_packet(packet.clone(), Some((next.packets, 0)), false, now),
             _ => {
                 let repair: usize = copied.iter().map(|packet| packet.payload.len()).sum();
                 let mut bundle = Bundle { hop_sequence: 0, packets: own.into_iter().chain(copied).collect() };
                 let len = bundle.encode().len();
-                bundle.hop_sequence = wrap_sequence(self.history.handle_sent(len, None, now));
+                bundle.hop_sequence = wrap_sequence(self.history.handle_sent(len, Some((next.packets, 0)), now));
                 self.count(len, repair, now);
                 bundle.encode()
             }

@@ -95,6 +95,19 @@ fn a_full_uplink_holds_back_pictures_but_no_sound() {
 }
 
 #[test]
+fn a_lost_sound_is_sent_again() {
+    let mut sender = Sender::new(Time::ZERO);
+    for number in 0..5 {
+        sender.push(frame(2, number, 80), Class::Sound, LATER);
+    }
+    let sent = drain(&mut sender, Time::ZERO);
+    report_to(&mut sender, &report(&[true, false, true, true, true]), Time::from_millis(60));
+    let again = drain(&mut sender, Time::from_millis(60));
+    let (first, second) = (Packet::decode(&sent[1]).unwrap(), Packet::decode(&again[0]).unwrap());
+    assert_eq!((first.header.track, first.header.frame), (second.header.track, second.header.frame));
+}
+
+#[test]
 fn a_lost_packet_is_sent_again_while_it_is_of_use() {
     let mut sender = Sender::new(Time::ZERO);
     sender.push(frame(1, 0, 5000), Class::Picture, LATER);
