@@ -6,6 +6,7 @@
 //! cargo bench --bench ladder -- --rung loss-10 --seconds 30
 //! cargo bench --bench ladder -- --check-link                   is the link what the rungs say?
 //! cargo bench --bench ladder -- --speech --against chromium    how speech sounds, by PESQ
+//! cargo bench --bench ladder -- --listeners 5                  how several share a narrow uplink
 //! ```
 //! Two network namespaces, and between them a link that delays, loses and reorders ([`emulator`]). Each contender carries
 //! the same pictures and the same voice over it, one after the other on each rung, and everybody is measured in the same
@@ -28,6 +29,7 @@ mod call;
 mod check;
 mod chromium;
 mod emulator;
+mod group;
 mod meipo_call;
 mod options;
 mod plots;
@@ -72,6 +74,9 @@ fn run(options: &Options, emulator: &Emulator) -> Result<(), String> {
     if options.check_link {
         check::check(emulator, &options.rungs());
         return Ok(());
+    }
+    if let Some(listeners) = options.listeners {
+        return group::run(listeners, options.plan(), options.update_readme, emulator);
     }
     if options.speech {
         return speech::run(options, emulator);

@@ -35,6 +35,9 @@ pub(crate) struct Options {
     /// Keep what was said and heard in this folder
     #[arg(long, value_name = "FOLDER", requires = "speech")]
     pub(crate) recordings: Option<PathBuf>,
+    /// Instead of the rungs: one speaks to so many listeners, through narrow uplinks
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u8).range(1..=7), conflicts_with_all = ["speech", "against", "chosen"])]
+    pub(crate) listeners: Option<u8>,
     /// Measure the link instead of calls
     #[arg(long)]
     pub(crate) check_link: bool,

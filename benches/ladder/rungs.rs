@@ -101,6 +101,7 @@ const SPIKE: Duration = Duration::from_millis(325);
 /// How long packets go into a spike.
 const SPIKE_SPAN: Duration = Duration::from_millis(60);
 const SPIKE_PERIOD: Duration = Duration::from_secs(3);
-const QUEUE: Duration = Duration::from_millis(250);
+/// What waits before a narrow link at most.
+pub(crate) const QUEUE: Duration = Duration::from_millis(250);
 const WIDE_KBPS: u64 = 4000;
 const NARROW_KBPS: u64 = 300;
