@@ -251,9 +251,8 @@ async fn converse(shared: &Shared, socket: &mut WebSocket, page: PageNumber, out
                     Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
                     Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                 };
-                if shared.arrivals.send(arrival).await.is_err() {
-                    return;
-                }
+                // Where nobody listens any more, the page still hears why.
+                let _ = shared.arrivals.send(arrival).await;
             }
         }
     }
@@ -269,4 +268,38 @@ fn media(page: PageNumber, bytes: &Bytes) -> Arrival {
 /// A message as it is sent.
 pub fn text_of<T: serde::Serialize>(message: &T) -> String {
     serde_json::to_string(message).expect("texts and numbers make JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{SinkExt, StreamExt};
+    use tokio::net::TcpStream;
+    use tokio_tungstenite::tungstenite::Message as Said;
+    use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_page_that_talks_on_hears_the_last_words_though_nobody_listens_any_more() {
+        let (server, mut arrivals) = Server::start(0).unwrap();
+        let url = server.address().unwrap();
+        let (place, token) = url.split_once("/#").unwrap();
+        let place = place.strip_prefix("http://").unwrap();
+        let mut request = format!("ws://{place}/ws").into_client_request().unwrap();
+        request.headers_mut().insert("origin", format!("http://{place}").parse().unwrap());
+        let stream = TcpStream::connect(place).await.unwrap();
+        let (mut page, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+        let hello = serde_json::json!({ "type": "hello", "version": VERSION, "token": token });
+        page.send(Said::text(hello.to_string())).await.unwrap();
+        let Some(Arrival::Opened { outbox, .. }) = arrivals.recv().await else { panic!("no page") };
+        drop(arrivals);
+        page.send(Said::text(r#"{ "type": "ping", "t": 1 }"#)).await.unwrap();
+        // Answered once what was said before has been read.
+        page.send(Said::Ping(Bytes::new())).await.unwrap();
+        assert_eq!(page.next().await.unwrap().unwrap(), Said::Pong(Bytes::new()));
+        outbox.tell("last words".to_owned());
+        outbox.close();
+        assert_eq!(page.next().await.unwrap().unwrap(), Said::text("last words"));
+        assert!(page.next().await.unwrap().unwrap().is_close());
+    }
 }
