@@ -106,6 +106,9 @@ pub const PLAYOUT_SETTLE: Duration = Duration::from_millis(2000);
 /// less than a new key frame, though it may be lost itself once or twice.
 pub const PLAYOUT_GRACE: Duration = Duration::from_millis(300);
 
+/// How long it is awaited before a key frame is asked for, too: half of [`PLAYOUT_GRACE`].
+pub const KEY_ASKED_AFTER: Duration = Duration::from_millis(150);
+
 /// How long all frames must be later than [`PLAYOUT_REBASE`] before time is counted anew while they flow.
 pub const PLAYOUT_REBASE_AFTER: Duration = Duration::from_millis(300);
 
@@ -413,6 +416,9 @@ pub const BULK_GROWTH_NEAR: f64 = 1.04;
 /// How long that rate is remembered: the way may carry more by then.
 pub const BULK_MEMORY: Duration = Duration::from_secs(20);
 
+/// Time since a cut after which a queue says something of the present rate: several round trips.
+pub const BULK_TOLD: Duration = Duration::from_secs(1);
+
 /// How long bulk may go at once: what the clock of a busy machine misses.
 pub const BULK_BURST: Duration = Duration::from_millis(5);
 
@@ -598,6 +604,12 @@ pub const BASE_DELAY_DOUBT: Duration = Duration::from_secs(4);
 
 /// Span of which the least excess counts as the queue.
 pub const QUEUE_SAMPLE: Duration = Duration::from_millis(100);
+
+/// Time without any packet after which those that come then were held up together, whether the way is full or not.
+pub const FLOW_GAP: Duration = Duration::from_millis(200);
+
+/// Rest between two cuts: what follows on the first is told of only then.
+pub const CUT_REST: Duration = Duration::from_millis(200);
 
 /// Queue up to which the way counts as free.
 pub const QUEUE_QUIET: Duration = Duration::from_millis(20);

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::programs::Programs;
+use crate::programs::{Programs, output_of};
 
 /// A picture that was shown, raw in a file, and what was drawn.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -83,7 +83,7 @@ fn append(pictures: &[&Shown], path: &Path) -> io::Result<()> {
 fn redraw(pictures: &[&Shown], path: &Path, programs: &Programs) -> Result<(), String> {
     let mut command = Command::new(programs.example("redraw"));
     command.arg(path).args(pictures.iter().map(|picture| format!("{}-{}", picture.frame, picture.unix_us)));
-    run(command, "redraw")
+    output_of(&mut command).map(drop)
 }
 
 /// Lets ffmpeg write a line for each pair into `psnr.log` and `ssim.log`.
@@ -94,13 +94,7 @@ fn compare(folder: &Path, (width, height): (u32, u32)) -> Result<(), String> {
         command.args(["-f", "rawvideo", "-pixel_format", "yuv420p", "-video_size", &size, "-i", file]);
     }
     command.args(["-filter_complex", FILTERS, "-f", "null", "-"]);
-    run(command, "ffmpeg")
-}
-
-fn run(mut command: Command, name: &str) -> Result<(), String> {
-    let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{name}: {error}"))?;
-    let said = || String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    if output.status.success() { Ok(()) } else { Err(format!("{name}: {}", said())) }
+    output_of(&mut command).map(drop)
 }
 
 /// The figure of this name in each line.

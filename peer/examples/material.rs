@@ -6,6 +6,7 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 use anyhow::Context;
+use hound::{SampleFormat, WavSpec, WavWriter};
 use peer::pattern::{TestPicture, TestSound};
 
 fn main() -> anyhow::Result<()> {
@@ -16,32 +17,13 @@ fn main() -> anyhow::Result<()> {
         file.write_all(pattern.draw(frame, u64::from(frame) * 1_000_000 / RATE).planes())?;
     }
     file.flush()?;
-    let mut file = BufWriter::new(File::create(folder.join("voice.wav"))?);
-    let samples = TestSound::new(u64::from(HUE), 1).next_samples(SAMPLES);
-    file.write_all(&wav_head(SAMPLES * 2)?)?;
-    for sample in samples {
+    let spec = WavSpec { channels: 1, sample_rate: 48_000, bits_per_sample: 16, sample_format: SampleFormat::Int };
+    let mut voice = WavWriter::create(folder.join("voice.wav"), spec)?;
+    for sample in TestSound::new(u64::from(HUE), 1).next_samples(SAMPLES) {
         #[expect(clippy::cast_possible_truncation, reason = "a cast from a float saturates, which is what is wanted")]
-        let sample = (sample * f32::from(i16::MAX)) as i16;
-        file.write_all(&sample.to_le_bytes())?;
+        voice.write_sample((sample * f32::from(i16::MAX)) as i16)?;
     }
-    Ok(file.flush()?)
-}
-
-/// The head of a WAV file with this many bytes of samples.
-fn wav_head(bytes: usize) -> anyhow::Result<Vec<u8>> {
-    let bytes = u32::try_from(bytes)?;
-    let mut head = b"RIFF".to_vec();
-    head.extend((36 + bytes).to_le_bytes());
-    head.extend(b"WAVEfmt ");
-    head.extend(16_u32.to_le_bytes());
-    // PCM, one channel.
-    head.extend([1_u16, 1].map(u16::to_le_bytes).concat());
-    head.extend([48_000_u32, 96_000].map(u32::to_le_bytes).concat());
-    // Bytes and bits of a sample.
-    head.extend([2_u16, 16].map(u16::to_le_bytes).concat());
-    head.extend(b"data");
-    head.extend(bytes.to_le_bytes());
-    Ok(head)
+    Ok(voice.finalize()?)
 }
 
 const HUE: u16 = 200;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::Frame;
 use super::playout::{Pace, Playout};
-use crate::params::{MAX_WAITING_FRAMES, PLAYOUT_GRACE, PLAYOUT_REBASE, PLAYOUT_STALE};
+use crate::params::{KEY_ASKED_AFTER, MAX_WAITING_FRAMES, PLAYOUT_GRACE, PLAYOUT_REBASE, PLAYOUT_STALE};
 use crate::units::{CaptureTime, FrameNumber, Time};
 
 /// What leaves the buffer.
@@ -170,7 +170,7 @@ impl Jitter {
     fn ask_in_time(&mut self, next: FrameNumber, pace: Pace, now: Time) {
         let Some(first) = self.waiting.values().next().filter(|_| self.asked_for != Some(next)) else { return };
         let play_time = self.play_time(&first.frame, pace).filter(|_| !self.can_decode(&first.frame));
-        let is_late = play_time.is_some_and(|at| now.since(at) >= PLAYOUT_GRACE / 2);
+        let is_late = play_time.is_some_and(|at| now.since(at) >= KEY_ASKED_AFTER);
         if is_late && matches!(self.playout, Playout::Adaptive { .. }) {
             self.asked_for = Some(next);
             self.wants_key = true;
@@ -355,11 +355,11 @@ mod tests {
         buffer.push(slow(0), millis(0));
         assert_eq!(drain(&mut buffer, millis(20)), [Released::Frame(slow(0))]);
         buffer.push(slow(2), millis(500));
-        assert_eq!(drain(&mut buffer, millis(520) + PLAYOUT_GRACE / 2 - Duration::from_micros(1)), []);
+        assert_eq!(drain(&mut buffer, millis(520) + KEY_ASKED_AFTER - Duration::from_micros(1)), []);
         assert!(!buffer.jitter.take_wants_key());
-        assert_eq!(drain(&mut buffer, millis(520) + PLAYOUT_GRACE / 2), []);
+        assert_eq!(drain(&mut buffer, millis(520) + KEY_ASKED_AFTER), []);
         assert!(buffer.jitter.take_wants_key());
-        assert_eq!(drain(&mut buffer, millis(530) + PLAYOUT_GRACE / 2), []);
+        assert_eq!(drain(&mut buffer, millis(530) + KEY_ASKED_AFTER), []);
         assert!(!buffer.jitter.take_wants_key(), "once for each picture");
     }
 

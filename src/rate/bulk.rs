@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use super::history::News;
 use crate::params::{
-    BULK_BURST, BULK_GROWTH, BULK_GROWTH_NEAR, BULK_LEAST, BULK_MEMORY, BULK_SHARE, BULK_SPAN, BULK_WINDOW,
-    PACKET_PAYLOAD, QUEUE_QUIET, QUEUE_SAMPLE,
+    BULK_BURST, BULK_GROWTH, BULK_GROWTH_NEAR, BULK_LEAST, BULK_MEMORY, BULK_SHARE, BULK_SPAN, BULK_TOLD, BULK_WINDOW,
+    CUT_REST, PACKET_PAYLOAD, QUEUE_QUIET, QUEUE_SAMPLE,
 };
 use crate::units::{Bitrate, Time, TransferId};
 use crate::wire::chunk::Chunk;
@@ -140,9 +140,9 @@ impl Bulk {
         if queue <= QUEUE_QUIET {
             let is_near = self.rate > self.ceiling * 0.75 && now.since(self.cut) < BULK_MEMORY;
             self.rate *= if is_near { BULK_GROWTH_NEAR } else { BULK_GROWTH }.powf(span.as_secs_f64());
-        } else if now.since(self.cut) >= QUEUE_SAMPLE * 2 {
+        } else if now.since(self.cut) >= CUT_REST {
             // What follows on a cut before it has told says nothing of the way.
-            let is_told = now.since(self.cut) >= QUEUE_SAMPLE * 10;
+            let is_told = now.since(self.cut) >= BULK_TOLD;
             self.ceiling = if is_told { self.rate } else { self.ceiling };
             self.rate /= 2.0;
             self.cut = now;

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::history::Arrival;
-use crate::params::{BASE_DELAY_SPAN, QUEUE_SAMPLE};
+use crate::params::{BASE_DELAY_SPAN, FLOW_GAP, QUEUE_SAMPLE};
 use crate::units::Time;
 
 /// How a new path compares with the one before.
@@ -46,7 +46,7 @@ impl Delay {
         let excess = Duration::from_micros(u64::try_from(took - base).unwrap_or(0));
         self.excess.push_back((arrival.arrived, excess));
         let (began, last) = self.flow.unwrap_or((arrival.arrived, arrival.arrived));
-        let is_resumed = arrival.arrived.since(last) > QUEUE_SAMPLE * 2;
+        let is_resumed = arrival.arrived.since(last) > FLOW_GAP;
         self.flow = Some((if is_resumed { arrival.arrived } else { began }, last.max(arrival.arrived)));
         while self.excess.front().is_some_and(|(at, _)| arrival.arrived.since(*at) > QUEUE_SAMPLE) {
             self.excess.pop_front();

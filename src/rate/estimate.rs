@@ -18,7 +18,7 @@ use super::history::News;
 use super::meter::RateMeter;
 use super::weather::{Verdict, Weather};
 use crate::params::{
-    BASE_DELAY_DOUBT, CAPACITY_MEMORY, COUPLED_CAPACITY_MEMORY, ESTIMATE_FLOOR, ESTIMATE_MAX, ESTIMATE_START,
+    BASE_DELAY_DOUBT, CAPACITY_MEMORY, COUPLED_CAPACITY_MEMORY, CUT_REST, ESTIMATE_FLOOR, ESTIMATE_MAX, ESTIMATE_START,
     FEEDBACK_INTERVAL_MAX, FEEDBACK_TIMEOUT, FULL_MEMORY, GROWTH_AT_ONCE, GROWTH_FAST, GROWTH_NARROW, GROWTH_NEW,
     GROWTH_SHARED, GROWTH_SLOW, GROWTH_STEP, GROWTH_UNTESTED, LOSS_COLLAPSE, NARROW, OWN_QUEUE_MEMORY, PACKET_PAYLOAD,
     QUEUE_DRAIN, QUEUE_GROWN, QUEUE_QUIET, QUEUE_SAMPLE,
@@ -280,7 +280,7 @@ impl Estimator {
         // A way that has suddenly become far narrower drops everything meanwhile, sound too.
         let has_collapsed = delivered < self.rate * 0.5 && queue >= QUEUE_DRAIN;
         let is_draining = queue < std::mem::replace(&mut self.queue_before, queue);
-        if (now.since(self.last_cut) < QUEUE_SAMPLE * 2 || is_draining) && !has_collapsed {
+        if (now.since(self.last_cut) < CUT_REST || is_draining) && !has_collapsed {
             self.last_growth = now;
             return;
         }

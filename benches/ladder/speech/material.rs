@@ -1,13 +1,14 @@
 //! What is said: sentences of the Harvard lists (IEEE 297), spoken by flite in three voices.
 
-use std::io;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use hound::{SampleFormat, WavSpec, WavWriter};
 use tempfile::TempDir;
 
 use crate::call::Plan;
+use crate::programs::output_of;
 
 /// Speech for a whole measurement, and where in it each judged piece begins.
 #[derive(Clone, Debug)]
@@ -82,14 +83,6 @@ fn loudened(sample: i16, gain: f64) -> i16 {
     (f64::from(sample) * gain).clamp(f64::from(i16::MIN), f64::from(i16::MAX)) as i16
 }
 
-fn output_of(command: &mut Command) -> Result<Vec<u8>, String> {
-    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
-    if !output.status.success() {
-        return Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)));
-    }
-    Ok(output.stdout)
-}
-
 /// Raw samples as everything here exchanges them.
 pub(super) fn samples_of(bytes: &[u8]) -> Vec<i16> {
     bytes.as_chunks::<2>().0.iter().map(|bytes| i16::from_le_bytes(*bytes)).collect()
@@ -106,26 +99,11 @@ pub(super) fn samples_in(span: Duration) -> usize {
 }
 
 /// Writes a file that every player understands: 16 bits, one channel.
-pub(super) fn write_wav(path: &Path, samples: &[i16]) -> io::Result<()> {
-    let data = bytes_of(samples);
-    let len = u32::try_from(data.len()).map_err(io::Error::other)?;
-    let [block, bits] = [2_u16, 16].map(u16::to_le_bytes);
-    let [pcm, channels] = [1_u16, 1].map(u16::to_le_bytes);
-    let header = [
-        b"RIFF".as_slice(),
-        &(len + 36).to_le_bytes(),
-        b"WAVEfmt ",
-        &16_u32.to_le_bytes(),
-        &pcm,
-        &channels,
-        &RATE.to_le_bytes(),
-        &(RATE * 2).to_le_bytes(),
-        &block,
-        &bits,
-        b"data",
-        &len.to_le_bytes(),
-    ];
-    std::fs::write(path, [header.concat(), data].concat())
+pub(super) fn write_wav(path: &Path, samples: &[i16]) -> hound::Result<()> {
+    let spec = WavSpec { channels: 1, sample_rate: RATE, bits_per_sample: 16, sample_format: SampleFormat::Int };
+    let mut file = WavWriter::create(path, spec)?;
+    samples.iter().try_for_each(|sample| file.write_sample(*sample))?;
+    file.finalize()
 }
 
 /// Samples in a second.
