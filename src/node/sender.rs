@@ -287,8 +287,10 @@ impl Sender {
         // A repetition that is lost, too, has no second chance: on a free way each goes twice.
         let is_free = !self.estimator.was_full(now);
         self.repeats.handle_losses(news.lost, &self.repair, is_free, now);
-        let carried = if coupling.is_shared() { coupling.rate().min(self.estimator.rate()) } else { self.rate() };
-        let media = if coupling.is_shared() { media } else { self.media(now) };
+        let (carried, media) = match coupling.is_shared() {
+            true => (coupling.rate().min(self.estimator.rate()), media),
+            false => (self.rate(), self.media(now)),
+        };
         self.bulk.review(carried, media, self.queue_delay(), now);
         self.set_pace(now);
         arrived

@@ -53,7 +53,7 @@ impl Node {
     /// Gives each peer its part of what the uplink carries.
     pub(super) fn share_uplink(&mut self, now: Time) {
         let mut up: Vec<&mut Peer> = self.peers.values_mut().filter(|peer| peer.link == Link::Up).collect();
-        let share = self.coupling.share(up.iter().map(|peer| peer.sender.demand(now)).collect());
+        let share = self.coupling.share(up.iter().map(|peer| peer.sender.demand(now)).collect(), now);
         up.iter_mut().for_each(|peer| peer.sender.set_share(share));
     }
 }

@@ -7,6 +7,7 @@
 //!
 //! With one peer there is nothing to share, and its own estimate holds.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -99,10 +100,12 @@ impl Coupling {
     }
 
     /// What a report says of a way, without the losses that the full uplink explains.
-    pub fn without_ours(&self, news: &News) -> News {
-        let is_ours = |sent: Time| self.is_shared() && self.estimator.was_full(sent);
-        let lost = news.lost.iter().filter(|loss| !is_ours(loss.sent)).cloned().collect();
-        News { lost, arrived: news.arrived.clone() }
+    pub fn without_ours<'a>(&self, news: &'a News) -> Cow<'a, News> {
+        if !self.is_shared() {
+            return Cow::Borrowed(news);
+        }
+        let others = news.lost.iter().filter(|loss| !self.estimator.was_full(loss.sent));
+        Cow::Owned(News { lost: others.cloned().collect(), arrived: news.arrived.clone() })
     }
 
     /// A train of packets has shown that a way carries this much more than was thought, and so the uplink does.
@@ -117,20 +120,17 @@ impl Coupling {
     }
 
     /// When the next packet may go to anybody; sound does not ask.
-    pub fn free_at(&mut self, now: Time) -> Time {
-        if !self.is_shared() {
-            return now;
-        }
-        self.pace.set_rate_of_all(self.estimator.rate(), self.queue(), self.ways.len(), self.is_short, now);
-        if self.pace.may_send(now) { now } else { self.pace.free_at() }
+    pub fn free_at(&self, now: Time) -> Time {
+        if self.is_shared() && !self.pace.may_send(now) { self.pace.free_at() } else { now }
     }
 
     /// What each of those may have who would take so much: nobody more, and nobody less who wants it. `None` where there is
     /// enough for all.
-    pub fn share(&mut self, mut demands: Vec<Bitrate>) -> Option<Share> {
+    pub fn share(&mut self, mut demands: Vec<Bitrate>, now: Time) -> Option<Share> {
         let sum: u64 = demands.iter().map(|demand| demand.as_bits()).sum();
         let mut left = self.estimator.rate().as_bits();
         self.is_short = self.is_shared() && sum > left;
+        self.set_pace(now);
         if !self.is_short {
             return None;
         }
@@ -149,6 +149,12 @@ impl Coupling {
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Time) {
         self.estimator.handle_timeout(now);
+        self.set_pace(now);
+    }
+
+    /// Also while there is nothing to share: who comes then finds it as it is, and not all that ever went held against it.
+    fn set_pace(&mut self, now: Time) {
+        self.pace.set_rate_of_all(self.estimator.rate(), self.queue(), self.ways.len().max(1), self.is_short, now);
     }
 
     /// When [`Self::handle_timeout`] is due.
@@ -209,6 +215,7 @@ mod tests {
                 let arrival = Arrival { sequence: 0, sent: now - queue(way), arrived: now, bytes };
                 let news = News { arrived: vec![arrival], lost: Vec::new() };
                 coupling.handle_report(peer(way), Sight { queue: queue(way), loss: 0.0, news: &news }, now);
+                coupling.share(Vec::new(), now);
             }
         }
         now
@@ -244,7 +251,7 @@ mod tests {
         let mut coupling = Coupling::new(Time::ZERO);
         let now = run(&mut coupling, 1, |_| FULL, Time::ZERO, 5);
         assert_eq!((coupling.common(), coupling.free_at(now)), (Common::NONE, now));
-        assert_eq!(coupling.share(vec![Bitrate::from_kilobits(100_000)]), None);
+        assert_eq!(coupling.share(vec![Bitrate::from_kilobits(100_000)], now), None);
         // Nor is there when the others have gone.
         let now = run(&mut coupling, 2, |_| FULL, now, 1);
         assert!(coupling.is_shared());
@@ -253,13 +260,22 @@ mod tests {
     }
 
     #[test]
+    fn what_went_to_one_alone_is_not_held_against_the_second() {
+        let mut coupling = Coupling::new(Time::ZERO);
+        let now = run(&mut coupling, 1, |_| Duration::ZERO, Time::ZERO, 60);
+        let now = run(&mut coupling, 2, |_| Duration::ZERO, now, 1);
+        assert!(coupling.is_shared());
+        assert!(coupling.free_at(now) <= now + NEWS_EVERY, "{:?} at {now:?}", coupling.free_at(now));
+    }
+
+    #[test]
     fn who_wants_little_gets_it_and_the_others_share_the_rest_equally() {
         let mut coupling = Coupling::new(Time::ZERO);
-        run(&mut coupling, 4, |_| Duration::ZERO, Time::ZERO, 5);
+        let now = run(&mut coupling, 4, |_| Duration::ZERO, Time::ZERO, 5);
         let all = coupling.rate().as_bits();
         let demands = |parts: [u64; 4]| parts.map(|part| Bitrate::from_bits(all * part / 100)).to_vec();
-        assert_eq!(coupling.share(demands([25, 25, 25, 25])), None);
-        let share = coupling.share(demands([10, 100, 100, 20])).unwrap();
+        assert_eq!(coupling.share(demands([25, 25, 25, 25]), now), None);
+        let share = coupling.share(demands([10, 100, 100, 20]), now).unwrap();
         assert_eq!(share.of.as_bits(), all);
         assert!(share.most.as_bits().abs_diff(all * 35 / 100) <= 2, "{share:?} of {all}");
     }

@@ -81,6 +81,21 @@ fn a_file_to_one_gets_the_least_where_pictures_to_all_would_take_more() {
     }
 }
 
+#[test]
+fn who_comes_late_to_a_long_call_holds_up_nobody_s_pictures() {
+    for seed in seeds(2) {
+        let mut speech = Speech::begin(seed, 20_000, 800, 1);
+        speech.call.world.run(secs(60));
+        let late = member(&mut speech.call, "late");
+        speech.call.enter_with(late, Studio::new(Time::ZERO).kilobits(50));
+        speech.listeners.push(late);
+        speech.call.world.run(secs(10));
+        for view in speech.seen(secs(8)) {
+            assert!(view.pictures >= 29.0 && view.longest <= millis(100), "seed {seed}: {view:?}");
+        }
+    }
+}
+
 /// Somebody who shows pictures of so many kilobits a second to all others.
 struct Speech {
     call: Call,
