@@ -16,15 +16,13 @@ fn five_listeners_behind_a_narrow_uplink_get_the_same() {
     for seed in seeds(3) {
         for (kilobits, pictures) in [(2000, 20.0), (1200, 10.0)] {
             let mut speech = Speech::begin(seed, kilobits, 1500, 5);
-            let before = speech.concealed();
-            speech.call.world.run(secs(20));
-            let saw = speech.seen(secs(20));
+            let (saw, concealed) = speech.watch(secs(20));
             assert!(fairness(&saw) >= 0.95, "seed {seed}, {kilobits} kbit/s: {saw:#?}");
             assert!(saw.iter().all(|view| view.pictures >= pictures), "seed {seed}, {kilobits} kbit/s: {saw:#?}");
             // Five times sound takes 280 kbit/s, headers and reports a tenth.
             let sum: f64 = saw.iter().map(|view| view.rate).sum();
             assert!(sum >= 0.42 * 1000.0 * kilobits as f64, "seed {seed}, {kilobits} kbit/s: {sum} bit/s");
-            for concealed in speech.concealed_since(&before) {
+            for concealed in concealed {
                 assert!(concealed <= secs(20).mul_f64(0.005), "seed {seed}, {kilobits} kbit/s: {concealed:?}");
             }
         }
@@ -35,12 +33,10 @@ fn five_listeners_behind_a_narrow_uplink_get_the_same() {
 fn three_listeners_fill_what_carries_them_nearly() {
     for seed in seeds(3) {
         let mut speech = Speech::begin(seed, 3000, 1500, 3);
-        let before = speech.concealed();
-        speech.call.world.run(secs(20));
-        let saw = speech.seen(secs(20));
+        let (saw, concealed) = speech.watch(secs(20));
         assert!(fairness(&saw) >= 0.98, "seed {seed}: {saw:#?}");
         assert!(saw.iter().all(|view| view.pictures >= 28.0 && view.rate >= 600_000.0), "seed {seed}: {saw:#?}");
-        assert_eq!(speech.concealed_since(&before), [Duration::ZERO; 3], "seed {seed}");
+        assert_eq!(concealed, [Duration::ZERO; 3], "seed {seed}");
     }
 }
 
@@ -50,14 +46,13 @@ fn a_file_to_one_takes_what_pictures_to_all_leave() {
         let mut speech = Speech::begin(seed, 3000, 600, 3);
         speech.give(50_000_000);
         speech.call.world.run(secs(10));
-        let (before, got) = (speech.concealed(), speech.got());
-        speech.call.world.run(secs(20));
-        let saw = speech.seen(secs(20));
+        let got = speech.got();
+        let (saw, concealed) = speech.watch(secs(20));
         assert!(saw.iter().all(|view| view.pictures >= 29.0 && view.rate >= 570_000.0), "seed {seed}: {saw:#?}");
         let rate = 8 * (speech.got() - got) / 20;
         // Pictures and sound take 2.1 of three megabits.
         assert!(rate >= 200_000, "seed {seed}: {rate} bit/s of the file");
-        for concealed in speech.concealed_since(&before) {
+        for concealed in concealed {
             assert!(concealed <= secs(20).mul_f64(0.001), "seed {seed}: {concealed:?}");
         }
     }
@@ -69,13 +64,12 @@ fn a_file_to_one_gets_the_least_where_pictures_to_all_would_take_more() {
         let mut speech = Speech::begin(seed, 1200, 800, 5);
         speech.give(50_000_000);
         speech.call.world.run(secs(10));
-        let (before, got) = (speech.concealed(), speech.got());
-        speech.call.world.run(secs(20));
-        let saw = speech.seen(secs(20));
+        let got = speech.got();
+        let (saw, concealed) = speech.watch(secs(20));
         assert!(saw.iter().all(|view| view.pictures >= 8.0), "seed {seed}: {saw:#?}");
         let rate = 8 * (speech.got() - got) / 20;
         assert!((4_000..=100_000).contains(&rate), "seed {seed}: {rate} bit/s of the file");
-        for concealed in speech.concealed_since(&before) {
+        for concealed in concealed {
             assert!(concealed <= secs(20).mul_f64(0.01), "seed {seed}: {concealed:?}");
         }
     }
@@ -132,8 +126,12 @@ impl Speech {
         self.listeners.iter().map(concealed).collect()
     }
 
-    fn concealed_since(&mut self, before: &[Duration]) -> Vec<Duration> {
-        self.concealed().into_iter().zip(before).map(|(now, before)| now - *before).collect()
+    /// What each listener sees in the next while, and how much of the sound is concealed.
+    fn watch(&mut self, span: Duration) -> (Vec<View>, Vec<Duration>) {
+        let before = self.concealed();
+        self.call.world.run(span);
+        let concealed = self.concealed().into_iter().zip(before).map(|(now, before)| now - before);
+        (self.seen(span), concealed.collect())
     }
 
     /// Sends a file to the first listener.
