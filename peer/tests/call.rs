@@ -6,6 +6,7 @@
 
 #[path = "stage/sound_server.rs"]
 mod sound_server;
+#[expect(dead_code, reason = "the other tests of the program use the rest of it")]
 mod stage;
 
 use std::io::Write;

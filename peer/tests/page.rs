@@ -6,6 +6,7 @@
 
 #[path = "stage/page.rs"]
 mod page;
+#[expect(dead_code, reason = "the other tests of the program use the rest of it")]
 mod stage;
 
 use std::time::Duration;

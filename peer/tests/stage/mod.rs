@@ -1,7 +1,5 @@
 //! What tests of the program play on: rooms on a rendezvous in this process, and peers as processes of their own.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
-
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
