@@ -295,17 +295,8 @@ fn frame(id: u16, number: u32) -> Frame {
 }
 
 fn packet(track: u16, number: u32) -> Bytes {
-    let header = Header {
-        track: TrackId(track),
-        frame: FrameNumber(number),
-        kind: FrameKind::Key,
-        temporal_layer: 0,
-        needs: 0,
-        hop_sequence: number & 0xffff,
-        index: 0,
-        count: 1,
-        captured: CaptureTime::from_micros(u64::MAX - u64::from(number)),
-    };
+    let captured = CaptureTime::from_micros(u64::MAX - u64::from(number));
+    let header = Header { hop_sequence: number & 0xffff, captured, ..Header::alone(track, number) };
     Packet { header, payload: Bytes::from_static(b"picture") }.encode()
 }
 

@@ -41,24 +41,11 @@ impl Copies {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::units::{CaptureTime, FrameNumber};
     use crate::wire::packet::Header;
-    use crate::wire::track::FrameKind;
     use bytes::Bytes;
 
     fn sound(track: u16, number: u32) -> Packets {
-        let header = Header {
-            track: TrackId(track),
-            frame: FrameNumber(number),
-            kind: FrameKind::Key,
-            temporal_layer: 0,
-            needs: 0,
-            hop_sequence: 0,
-            index: 0,
-            count: 1,
-            captured: CaptureTime::from_micros(u64::from(number) * 20_000),
-        };
-        [Packet { header, payload: Bytes::new() }].into()
+        [Packet { header: Header::alone(track, number), payload: Bytes::new() }].into()
     }
 
     #[test]

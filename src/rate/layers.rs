@@ -275,7 +275,7 @@ impl LayerMeter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::units::{CaptureTime, TrackId};
+    use crate::units::CaptureTime;
     use bytes::Bytes;
 
     const OFFER: Offer =
@@ -297,17 +297,8 @@ mod tests {
     }
 
     fn packet(number: u32, kind: FrameKind, needs: u8, temporal_layer: u8) -> Packets {
-        let header = Header {
-            track: TrackId(1),
-            frame: FrameNumber(number),
-            kind,
-            temporal_layer,
-            needs,
-            hop_sequence: 0,
-            index: 0,
-            count: 1,
-            captured: CaptureTime::from_micros(u64::from(number) * 33_333),
-        };
+        let captured = CaptureTime::from_micros(u64::from(number) * 33_333);
+        let header = Header { kind, temporal_layer, needs, captured, ..Header::alone(1, number) };
         [Packet { header, payload: Bytes::new() }].into()
     }
 

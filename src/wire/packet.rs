@@ -167,6 +167,24 @@ pub fn unwrap_sequence(newest: Option<u64>, sequence: u32) -> u64 {
 }
 
 #[cfg(test)]
+impl Header {
+    /// That of a key frame of one packet, from which tests go on.
+    pub(crate) fn alone(track: u16, frame: u32) -> Self {
+        Header {
+            track: TrackId(track),
+            frame: FrameNumber(frame),
+            kind: FrameKind::Key,
+            temporal_layer: 0,
+            needs: 0,
+            hop_sequence: 0,
+            index: 0,
+            count: 1,
+            captured: CaptureTime::default(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
