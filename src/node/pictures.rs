@@ -63,6 +63,8 @@ impl Node {
 
     /// A report tells how much a peer's way carries: it may get more or fewer pictures, of more or fewer bits.
     pub(super) fn review_pictures(&mut self, id: PeerId, now: Time) {
+        // What encoders will come down to by themselves is no reason to leave layers out.
+        self.announce_bitrate();
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.review(&self.publications, self.told_bitrate, now);
         self.ask_for_missing_keys(&id, now);
