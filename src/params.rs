@@ -645,6 +645,15 @@ pub const GROWTH_SHARED: Bitrate = Bitrate::from_kilobits(6);
 /// How long the capacity that was found last is believed.
 pub const CAPACITY_MEMORY: Duration = Duration::from_secs(4);
 
+/// From which part of that capacity on growth is slow.
+pub const CAPACITY_NEAR: f64 = 0.85;
+
+/// Up to how many times that capacity it is: beyond it, what was found was another's share.
+pub const CAPACITY_REACH: f64 = 1.15;
+
+/// Who sends less than this part of what it may hardly causes the queues it sees.
+pub const IDLE_SHARE: f64 = 0.6;
+
 /// Growth in a second at least, in bits a second: on a narrow way a share is next to nothing.
 pub const GROWTH_STEP: Bitrate = Bitrate::from_kilobits(25);
 
@@ -673,6 +682,10 @@ pub const COUPLED_PROBATION: Duration = Duration::from_secs(3);
 
 /// The same as [`CAPACITY_MEMORY`] of what the ways to several peers have in common: it is hardly another's share.
 pub const COUPLED_CAPACITY_MEMORY: Duration = Duration::from_secs(20);
+
+/// The same as [`CAPACITY_REACH`] of it: what arrived while a queue stood was measured in a moment, and the rate that begins
+/// to double beyond it has a quarter of a second in the queue before a report can tell.
+pub const COUPLED_CAPACITY_REACH: f64 = 2.0;
 
 /// One of so many ways may see no queue, and it still stands in our uplink.
 pub const COUPLED_LIARS: usize = 4;

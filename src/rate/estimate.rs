@@ -18,10 +18,11 @@ use super::history::News;
 use super::meter::RateMeter;
 use super::weather::{Verdict, Weather};
 use crate::params::{
-    BASE_DELAY_DOUBT, CAPACITY_MEMORY, COUPLED_CAPACITY_MEMORY, CUT_REST, ESTIMATE_FLOOR, ESTIMATE_MAX, ESTIMATE_START,
-    FEEDBACK_INTERVAL_MAX, FEEDBACK_TIMEOUT, FULL_MEMORY, GROWTH_AT_ONCE, GROWTH_FAST, GROWTH_NARROW, GROWTH_NEW,
-    GROWTH_SHARED, GROWTH_SLOW, GROWTH_STEP, GROWTH_UNTESTED, LOSS_COLLAPSE, NARROW, OWN_QUEUE_MEMORY, PACKET_PAYLOAD,
-    QUEUE_DRAIN, QUEUE_GROWN, QUEUE_QUIET, QUEUE_SAMPLE,
+    BASE_DELAY_DOUBT, CAPACITY_MEMORY, CAPACITY_NEAR, CAPACITY_REACH, COUPLED_CAPACITY_MEMORY, COUPLED_CAPACITY_REACH,
+    CUT_REST, ESTIMATE_FLOOR, ESTIMATE_MAX, ESTIMATE_START, FEEDBACK_INTERVAL_MAX, FEEDBACK_TIMEOUT, FULL_MEMORY,
+    GROWTH_AT_ONCE, GROWTH_FAST, GROWTH_NARROW, GROWTH_NEW, GROWTH_SHARED, GROWTH_SLOW, GROWTH_STEP, GROWTH_UNTESTED,
+    IDLE_SHARE, LOSS_COLLAPSE, NARROW, OWN_QUEUE_MEMORY, PACKET_PAYLOAD, QUEUE_DRAIN, QUEUE_GROWN, QUEUE_QUIET,
+    QUEUE_SAMPLE,
 };
 use crate::units::{Bitrate, Time};
 
@@ -53,6 +54,8 @@ pub struct Estimator {
     /// Where the way's capacity was last found, bits a second.
     capacity: Option<f64>,
     capacity_memory: Duration,
+    /// How many times the capacity that was found is approached slowly.
+    capacity_reach: f64,
     weather: Weather,
     /// Whether no limit of the way has been met yet.
     is_new: bool,
@@ -87,6 +90,7 @@ impl Estimator {
             queue_before: Duration::ZERO,
             capacity: None,
             capacity_memory: CAPACITY_MEMORY,
+            capacity_reach: CAPACITY_REACH,
             weather: Weather::default(),
             is_new: true,
             last_cut: now,
@@ -104,8 +108,12 @@ impl Estimator {
 
     /// The same of what several paths have in common: some of their reports come `settles` after the others.
     pub fn of_several(settles: Duration, now: Time) -> Self {
-        let delivered = RateMeter::settling(settles);
-        Estimator { delivered, capacity_memory: COUPLED_CAPACITY_MEMORY, ..Estimator::new(now) }
+        Estimator {
+            delivered: RateMeter::settling(settles),
+            capacity_memory: COUPLED_CAPACITY_MEMORY,
+            capacity_reach: COUPLED_CAPACITY_REACH,
+            ..Estimator::new(now)
+        }
     }
 
     /// How fast may be sent.
@@ -289,7 +297,14 @@ impl Estimator {
             self.capacity = Some(delivered);
         }
         let share = if queue >= QUEUE_DRAIN + self.packet_time() { 0.6 } else { 0.85 };
-        self.cut((delivered * share).min(self.rate), now);
+        let rate = (delivered * share).max(self.untested(share, queue));
+        self.cut(rate.min(self.rate), now);
+    }
+
+    /// What is left to who hardly uses what it may: the queue is others', and would keep its pictures paused for good.
+    fn untested(&self, share: f64, queue: Duration) -> f64 {
+        let is_idle = self.sent.rate() < self.rate * IDLE_SHARE && queue < QUEUE_DRAIN;
+        if is_idle { (self.rate * share).min(GROWTH_UNTESTED.as_bits() as f64) } else { 0.0 }
     }
 
     /// Whether a queue has stood for long and hardly moved, though less and less was sent: none does, the way has become longer.
@@ -328,31 +343,40 @@ impl Estimator {
         if self.rate >= tested {
             return;
         }
-        if self.capacity.is_some_and(|capacity| self.rate > capacity * 1.15) {
+        if self.capacity.is_some_and(|capacity| self.rate > capacity * self.capacity_reach) {
             self.capacity = None;
         }
-        let growth = match self.is_near_capacity(now) {
-            true => self.growth_near_capacity(),
-            false if self.is_new => GROWTH_NEW,
-            false if self.was_longer => GROWTH_FAST,
-            // A narrow way's queue is full before a report tells.
-            false if self.is_narrow() => GROWTH_NARROW,
-            false => GROWTH_FAST,
-        };
+        let growth = self.growth_near_capacity(now).unwrap_or_else(|| self.growth_far_from_capacity());
         let grown = self.rate * growth.powf(span.as_secs_f64()).min(GROWTH_AT_ONCE);
         let stepped = self.rate + GROWTH_STEP.as_bits() as f64 * span.as_secs_f64();
         self.rate = grown.max(stepped).min(ESTIMATE_MAX.as_bits() as f64);
     }
 
-    /// Whether the rate is near to where the capacity was found. What was found a while ago may have been another's share.
-    fn is_near_capacity(&self, now: Time) -> bool {
+    fn growth_far_from_capacity(&self) -> f64 {
+        match self.is_new {
+            true => GROWTH_NEW,
+            false if self.was_longer => GROWTH_FAST,
+            // A narrow way's queue is full before a report tells.
+            false if self.is_narrow() => GROWTH_NARROW,
+            false => GROWTH_FAST,
+        }
+    }
+
+    /// How fast the rate grows near to where the capacity was found; `None` elsewhere. What was found a while ago may have
+    /// been another's share. Beyond the capacity the growth turns, little by little, into that of a way of which nothing is
+    /// known: what arrived while a queue stood says within a seventh what the way carries (as CUBIC, RFC 9438 §4.1, probes
+    /// beyond its last maximum).
+    fn growth_near_capacity(&self, now: Time) -> Option<f64> {
         let is_recent = now.since(self.last_cut) < self.capacity_memory;
-        is_recent && self.capacity.is_some_and(|capacity| self.rate > capacity * 0.85)
+        let reached = self.capacity.filter(|_| is_recent).map(|capacity| self.rate / capacity)?;
+        let beyond = (reached - CAPACITY_REACH) / (self.capacity_reach - CAPACITY_REACH).max(f64::EPSILON);
+        let (slow, fast) = (self.growth_shared(), self.growth_far_from_capacity());
+        (reached > CAPACITY_NEAR).then(|| slow + (fast - slow).max(0.0) * beyond.clamp(0.0, 1.0))
     }
 
     /// Who sends more grows by a smaller part of it than who sends less, while a cut takes the same part from both: so
     /// those who share a way come to equal shares (Bansal and Balakrishnan, "Binomial Congestion Control Algorithms").
-    fn growth_near_capacity(&self) -> f64 {
+    fn growth_shared(&self) -> f64 {
         match self.is_narrow() {
             true => GROWTH_SLOW,
             false => 1.0 + (GROWTH_SHARED.as_bits() as f64 / self.rate).sqrt(),
@@ -509,6 +533,45 @@ mod tests {
         let way = Way { jitter_ms: 80, rate: 4_000_000, wish: 1_500_000, ..WAY };
         run.go(way, SECONDS_10);
         assert!(run.estimator.rate().as_bits() > 1_200_000, "{:?}", run.estimator.rate());
+    }
+
+    #[test]
+    fn what_several_share_is_left_slowly_where_its_capacity_was_found() {
+        // How long the rate takes from a fifth above the capacity to twice as much, when the way has become wide.
+        let takes = |estimator| {
+            let mut run = Run { estimator, ..Run::new() };
+            run.go(Way { rate: 1_200_000, ..WAY }, SECONDS_10);
+            let capacity = run.estimator.capacity.expect("it was full");
+            let mut reaches = |times: f64| {
+                while run.estimator.rate < capacity * times && run.now < Time::from_millis(60_000) {
+                    run.go(Way { rate: 100_000_000, ..WAY }, Duration::from_millis(50));
+                }
+                run.now
+            };
+            let near = reaches(1.2);
+            reaches(2.0).since(near)
+        };
+        assert!(takes(Estimator::new(Time::ZERO)) < Duration::from_millis(1000));
+        let several = takes(Estimator::of_several(Duration::ZERO, Time::ZERO));
+        assert!((Duration::from_millis(1500)..Duration::from_secs(5)).contains(&several), "{several:?}");
+    }
+
+    #[test]
+    fn who_hardly_sends_keeps_what_pictures_need_while_others_fill_the_way() {
+        let mut run = Run::new();
+        run.go(WAY, SECONDS_10);
+        let idle = Way { wish: 80_000, ..WAY };
+        // Others fill the way for a third of a second, again and again.
+        for _ in 0..10 {
+            for _ in 0..5 {
+                run.free_at = run.now + Duration::from_millis(60);
+                run.go(idle, Duration::from_millis(50));
+            }
+            let rate = run.estimator.rate();
+            assert!(rate >= Bitrate::from_kilobits(90), "{rate:?}");
+            run.go(idle, Duration::from_secs(1));
+        }
+        assert!(run.estimator.rate() <= Bitrate::from_kilobits(200), "{:?}", run.estimator.rate());
     }
 
     #[test]
