@@ -77,7 +77,7 @@ fn a_slow_member_of_six_costs_the_others_nothing() {
 
 #[test]
 fn ten_calls_over_one_link_share_it() {
-    for seed in seeds(2) {
+    for seed in seeds(4) {
         let mut office = Office::open(seed);
         office.call.world.run(secs(10));
         let early = office.concealed();
@@ -85,14 +85,14 @@ fn ten_calls_over_one_link_share_it() {
         let saw = office.seen(secs(15));
         let sum: f64 = saw.iter().map(|view| view.rate).sum();
         // Nobody starves: who has least still sees somebody move.
-        assert!(saw.iter().all(|view| view.pictures >= 7.0 && view.rate >= 60_000.0), "seed {seed}: {saw:#?}");
+        assert!(saw.iter().all(|view| view.pictures >= 10.0 && view.rate >= 80_000.0), "seed {seed}: {saw:#?}");
         assert!(fairness(&saw) >= 0.7, "seed {seed}: {}, {saw:#?}", fairness(&saw));
         // Headers, sound, repair and reports take the rest.
         assert!(sum >= 0.65 * 5_000_000.0, "seed {seed}: {sum} bit/s of five millions");
         for (early, late) in early.into_iter().zip(office.concealed()) {
             let late = late - early;
-            assert!(early <= secs(17).mul_f64(0.04), "seed {seed}: {early:?} of sound concealed while calls come in");
-            assert!(late <= secs(30).mul_f64(0.002), "seed {seed}: {late:?} of sound concealed");
+            assert!(early <= secs(17).mul_f64(0.02), "seed {seed}: {early:?} of sound concealed while calls come in");
+            assert!(late <= secs(30).mul_f64(0.001), "seed {seed}: {late:?} of sound concealed");
         }
     }
 }

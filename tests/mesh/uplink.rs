@@ -14,16 +14,16 @@ use crate::world::{HostId, seeds};
 #[test]
 fn five_listeners_behind_a_narrow_uplink_get_the_same() {
     for seed in seeds(3) {
-        for (kilobits, pictures) in [(2000, 20.0), (1200, 10.0)] {
+        for (kilobits, pictures) in [(2000, 20.0), (1200, 12.0)] {
             let mut speech = Speech::begin(seed, kilobits, 1500, 5);
             let (saw, concealed) = speech.watch(secs(20));
             assert!(fairness(&saw) >= 0.95, "seed {seed}, {kilobits} kbit/s: {saw:#?}");
             assert!(saw.iter().all(|view| view.pictures >= pictures), "seed {seed}, {kilobits} kbit/s: {saw:#?}");
             // Five times sound takes 280 kbit/s, headers and reports a tenth.
             let sum: f64 = saw.iter().map(|view| view.rate).sum();
-            assert!(sum >= 0.42 * 1000.0 * kilobits as f64, "seed {seed}, {kilobits} kbit/s: {sum} bit/s");
+            assert!(sum >= 0.48 * 1000.0 * kilobits as f64, "seed {seed}, {kilobits} kbit/s: {sum} bit/s");
             for concealed in concealed {
-                assert!(concealed <= secs(20).mul_f64(0.005), "seed {seed}, {kilobits} kbit/s: {concealed:?}");
+                assert!(concealed <= secs(20).mul_f64(0.001), "seed {seed}, {kilobits} kbit/s: {concealed:?}");
             }
         }
     }
