@@ -599,8 +599,9 @@ pub const RATE_SPAN: Duration = Duration::from_millis(200);
 /// 200 ppm clocks part by 12 ms in it.
 pub const BASE_DELAY_SPAN: Duration = Duration::from_secs(60);
 
-/// A queue that stands for so long without moving, though less and less is sent, is none: the way has become longer.
-pub const BASE_DELAY_DOUBT: Duration = Duration::from_secs(4);
+/// A queue that stands for so long without moving, though less and less is sent, is none: the way has become longer. At twice
+/// a satellite's round trip a real one has drained by half.
+pub const BASE_DELAY_DOUBT: Duration = Duration::from_millis(1500);
 
 /// Span of which the least excess counts as the queue.
 pub const QUEUE_SAMPLE: Duration = Duration::from_millis(100);

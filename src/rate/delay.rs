@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::history::Arrival;
-use crate::params::{BASE_DELAY_SPAN, FLOW_GAP, QUEUE_SAMPLE};
+use crate::params::{BASE_DELAY_DOUBT, BASE_DELAY_SPAN, FLOW_GAP, QUEUE_GROWN, QUEUE_SAMPLE};
 use crate::units::Time;
 
 /// How a new path compares with the one before.
@@ -77,6 +77,41 @@ impl Delay {
     /// Whether nothing came for a moment and now something does: what was held up comes late, whether the way is full or not.
     pub(super) fn has_just_resumed(&self) -> bool {
         self.flow.is_some_and(|(began, last)| last.since(began) < QUEUE_SAMPLE)
+    }
+}
+
+/// Tells a way that has become longer from a full one.
+#[derive(Debug, Default)]
+pub(super) struct LongerWay {
+    standing: Option<Standing>,
+}
+
+/// A queue that hardly moves: since when, between which bounds, and how fast was sent then.
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    since: Time,
+    least: Duration,
+    most: Duration,
+    rate: f64,
+}
+
+impl LongerWay {
+    /// There seems to be a queue, and less than this rate will be sent now. If it has stood for long and hardly moved, though
+    /// less and less was sent, it is none: gives the rate of when it came.
+    pub(super) fn judge(&mut self, queue: Duration, rate: f64, now: Time) -> Option<f64> {
+        // What is lost without a queue says nothing of the length.
+        if queue < QUEUE_GROWN {
+            self.standing = None;
+            return None;
+        }
+        let begins = Standing { since: now, least: queue, most: queue, rate };
+        let standing = self.standing.unwrap_or(begins);
+        let (least, most) = (standing.least.min(queue), standing.most.max(queue));
+        let has_moved = most - least > most / 10;
+        let standing = if has_moved { begins } else { Standing { least, most, ..standing } };
+        let is_longer = now.since(standing.since) > BASE_DELAY_DOUBT;
+        self.standing = Some(standing).filter(|_| !is_longer);
+        is_longer.then_some(standing.rate)
     }
 }
 

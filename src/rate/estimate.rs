@@ -13,16 +13,15 @@ use std::time::Duration;
 
 pub use super::delay::NewPath;
 
-use super::delay::Delay;
+use super::delay::{Delay, LongerWay};
 use super::history::News;
 use super::meter::RateMeter;
 use super::weather::{Verdict, Weather};
 use crate::params::{
-    BASE_DELAY_DOUBT, CAPACITY_MEMORY, CAPACITY_NEAR, CAPACITY_REACH, COUPLED_CAPACITY_MEMORY, COUPLED_CAPACITY_REACH,
-    CUT_REST, ESTIMATE_FLOOR, ESTIMATE_MAX, ESTIMATE_START, FEEDBACK_INTERVAL_MAX, FEEDBACK_TIMEOUT, FULL_MEMORY,
-    GROWTH_AT_ONCE, GROWTH_FAST, GROWTH_NARROW, GROWTH_NEW, GROWTH_SHARED, GROWTH_SLOW, GROWTH_STEP, GROWTH_UNTESTED,
-    IDLE_SHARE, LOSS_COLLAPSE, NARROW, OWN_QUEUE_MEMORY, PACKET_PAYLOAD, QUEUE_DRAIN, QUEUE_GROWN, QUEUE_QUIET,
-    QUEUE_SAMPLE,
+    CAPACITY_MEMORY, CAPACITY_NEAR, CAPACITY_REACH, COUPLED_CAPACITY_MEMORY, COUPLED_CAPACITY_REACH, CUT_REST,
+    ESTIMATE_FLOOR, ESTIMATE_MAX, ESTIMATE_START, FEEDBACK_INTERVAL_MAX, FEEDBACK_TIMEOUT, FULL_MEMORY, GROWTH_AT_ONCE,
+    GROWTH_FAST, GROWTH_NARROW, GROWTH_NEW, GROWTH_SHARED, GROWTH_SLOW, GROWTH_STEP, GROWTH_UNTESTED, IDLE_SHARE,
+    LOSS_COLLAPSE, NARROW, OWN_QUEUE_MEMORY, PACKET_PAYLOAD, QUEUE_DRAIN, QUEUE_GROWN, QUEUE_QUIET, QUEUE_SAMPLE,
 };
 use crate::units::{Bitrate, Time};
 
@@ -74,8 +73,7 @@ pub struct Estimator {
     own_at: Option<Time>,
     /// Whether less is or was sent on trial because the way was full.
     is_relieving: bool,
-    /// A queue that stands: since when, and between which bounds.
-    standing: Option<(Time, Duration, Duration)>,
+    longer: LongerWay,
 }
 
 impl Estimator {
@@ -102,7 +100,7 @@ impl Estimator {
             full_since: None,
             own_at: None,
             is_relieving: false,
-            standing: None,
+            longer: LongerWay::default(),
         }
     }
 
@@ -188,7 +186,8 @@ impl Estimator {
         } else if is_full || self.weather.share() > LOSS_COLLAPSE {
             self.cut_to_delivered(queue, now);
         } else {
-            (self.queue_before, self.standing) = (Duration::ZERO, None);
+            self.queue_before = Duration::ZERO;
+            self.longer = LongerWay::default();
             if queue > QUEUE_QUIET + slack {
                 self.last_growth = now;
             } else {
@@ -275,9 +274,11 @@ impl Estimator {
 
     /// The way is full: what arrives is what it carries.
     fn cut_to_delivered(&mut self, queue: Duration, now: Time) {
-        if self.is_longer(queue, now) {
+        if let Some(before) = self.longer.judge(queue, self.rate, now) {
             self.delay.forget_base();
-            (self.standing, self.was_longer) = (None, true);
+            // The cuts since then were for nothing.
+            self.rate = self.rate.max(before * 0.85);
+            self.was_longer = true;
             return;
         }
         let mut delivered = self.delivered.rate();
@@ -305,21 +306,6 @@ impl Estimator {
     fn untested(&self, share: f64, queue: Duration) -> f64 {
         let is_idle = self.sent.rate() < self.rate * IDLE_SHARE && queue < QUEUE_DRAIN;
         if is_idle { (self.rate * share).min(GROWTH_UNTESTED.as_bits() as f64) } else { 0.0 }
-    }
-
-    /// Whether a queue has stood for long and hardly moved, though less and less was sent: none does, the way has become longer.
-    fn is_longer(&mut self, queue: Duration, now: Time) -> bool {
-        // What is lost without a queue says nothing of the length.
-        if queue < QUEUE_GROWN {
-            self.standing = None;
-            return false;
-        }
-        let (since, least, most) = self.standing.unwrap_or((now, queue, queue));
-        let (least, most) = (least.min(queue), most.max(queue));
-        let has_moved = most - least > most / 10;
-        let standing = if has_moved { (now, queue, queue) } else { (since, least, most) };
-        self.standing = Some(standing);
-        now.since(standing.0) > BASE_DELAY_DOUBT
     }
 
     fn is_at_floor(&self) -> bool {
@@ -394,6 +380,7 @@ mod tests {
     use std::collections::VecDeque;
 
     use super::*;
+    use crate::params::BASE_DELAY_DOUBT;
     use crate::rate::history::Arrival;
     use rand_chacha::ChaCha8Rng;
     use rand_core::{RngCore, SeedableRng};
@@ -415,10 +402,12 @@ mod tests {
         queue_ms: u64,
         loss_percent: u32,
         jitter_ms: u64,
+        length_ms: u64,
         wish: u64,
     }
 
-    const WAY: Way = Way { rate: 2_000_000, queue_ms: 250, loss_percent: 0, jitter_ms: 0, wish: 10_000_000 };
+    const WAY: Way =
+        Way { rate: 2_000_000, queue_ms: 250, loss_percent: 0, jitter_ms: 0, length_ms: 25, wish: 10_000_000 };
     const BYTES: usize = 1000;
 
     impl Run {
@@ -463,7 +452,7 @@ mod tests {
             self.worst_queue = self.worst_queue.max(waits);
             self.free_at = self.free_at.max(self.now) + Duration::from_micros(BYTES as u64 * 8 * 1_000_000 / way.rate);
             let jitter = if way.jitter_ms == 0 { 0 } else { u64::from(self.rng.next_u32()) % way.jitter_ms };
-            let arrived = self.free_at + Duration::from_millis(25 + jitter);
+            let arrived = self.free_at + Duration::from_millis(way.length_ms + jitter);
             self.delivered += BYTES as u64;
             self.pending.push_back((arrived, Some(Arrival { sequence: 0, sent, arrived, bytes: BYTES })));
         }
@@ -572,6 +561,19 @@ mod tests {
             run.go(idle, Duration::from_secs(1));
         }
         assert!(run.estimator.rate() <= Bitrate::from_kilobits(200), "{:?}", run.estimator.rate());
+    }
+
+    #[test]
+    fn a_way_that_becomes_longer_soon_carries_what_it_did() {
+        let mut run = Run::new();
+        let way = Way { rate: 8_000_000, wish: 1_500_000, ..WAY };
+        run.go(way, SECONDS_10);
+        let before = run.estimator.rate().as_bits();
+        let longer = Way { length_ms: 150, ..way };
+        run.go(longer, BASE_DELAY_DOUBT);
+        assert!(run.estimator.rate().as_bits() < before / 4, "it may be a queue");
+        run.go(longer, Duration::from_secs(1));
+        assert!(run.estimator.rate().as_bits() > before * 4 / 5, "{:?} of {before}", run.estimator.rate());
     }
 
     #[test]
