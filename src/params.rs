@@ -678,7 +678,7 @@ pub const COUPLED_PATIENCE: Duration = Duration::from_millis(200);
 /// How long a way that has shown a queue of its own is believed at once to have one again.
 pub const OWN_QUEUE_MEMORY: Duration = Duration::from_secs(30);
 
-/// How long a new way is not asked about our uplink, if others are: what stood in it at the beginning looks like its length.
+/// How long a new way may take what stood in our uplink when it came for its own length.
 pub const COUPLED_PROBATION: Duration = Duration::from_secs(3);
 
 /// The same as [`CAPACITY_MEMORY`] of what the ways to several peers have in common: it is hardly another's share.

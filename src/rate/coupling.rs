@@ -33,6 +33,8 @@ pub struct Coupling {
 #[derive(Clone, Copy, Debug)]
 struct Way {
     since: Time,
+    /// What of the uplink's queue it may take for its own length, because that stood when it came.
+    hidden: Duration,
     seen: Time,
     queue: Duration,
     loss: f64,
@@ -84,8 +86,10 @@ impl Coupling {
     pub fn handle_report(&mut self, peer: PeerId, sight: Sight<'_>, now: Time) {
         self.ways.retain(|_, way| now.since(way.seen) < COUPLED_MEMORY);
         let was_shared = self.is_shared();
-        let since = self.ways.get(&peer).map_or(now, |way| way.since);
-        self.ways.insert(peer, Way { since, seen: now, queue: sight.queue, loss: sight.loss });
+        let new = Way { since: now, hidden: self.queue(), seen: now, queue: sight.queue, loss: sight.loss };
+        let known = self.ways.get(&peer).map(|way| Way { since: way.since, hidden: way.hidden, ..new });
+        self.ways.insert(peer, known.unwrap_or(new));
+        self.reveal();
         if !was_shared && self.is_shared() {
             // What was found so far was perhaps the limit of one way.
             self.estimator.handle_switch(NewPath::WithoutRelay, now);
@@ -162,17 +166,23 @@ impl Coupling {
         self.estimator.poll_timeout().filter(|_| self.is_shared())
     }
 
-    /// The queue that all see but a few: who came while it stood takes it for the length of its way.
-    fn queue(&self) -> Duration {
-        self.least(|way| way.queue).unwrap_or_default()
+    /// Nothing is hidden from a way any more that has seen the queue when it was short, or is known for long.
+    fn reveal(&mut self) {
+        let queue = self.queue();
+        for way in self.ways.values_mut() {
+            let is_known = way.seen.since(way.since) >= COUPLED_PROBATION;
+            way.hidden = if is_known { Duration::ZERO } else { way.hidden.min(queue) };
+        }
     }
 
-    /// The least that all ways but a few have of something, of those that are known for long enough.
+    /// The queue that all see but a few.
+    fn queue(&self) -> Duration {
+        self.least(|way| way.queue + way.hidden).unwrap_or_default()
+    }
+
+    /// The least that all ways but a few have of something.
     fn least<T: PartialOrd>(&self, of: impl Fn(&Way) -> T) -> Option<T> {
-        let known: Vec<&Way> =
-            self.ways.values().filter(|way| way.seen.since(way.since) >= COUPLED_PROBATION).collect();
-        let heard = if known.is_empty() { self.ways.values().collect() } else { known };
-        let mut all: Vec<T> = heard.into_iter().map(of).collect();
+        let mut all: Vec<T> = self.ways.values().map(of).collect();
         all.sort_unstable_by(|one, other| one.partial_cmp(other).unwrap_or(std::cmp::Ordering::Equal));
         let liars = all.len().saturating_sub(1) / COUPLED_LIARS;
         all.into_iter().nth(liars)
@@ -229,7 +239,7 @@ mod tests {
         let now = run(&mut coupling, 3, |way| if way == 0 { FULL } else { Duration::ZERO }, now, 2);
         assert_eq!(coupling.common().queue, Duration::ZERO);
         assert!(coupling.rate() >= free, "{:?} of {free:?}", coupling.rate());
-        run(&mut coupling, 3, |_| FULL, now, 2);
+        run(&mut coupling, 3, |_| FULL, now, 1);
         assert_eq!(coupling.common().queue, FULL);
         assert!(coupling.rate() < Bitrate::from_kilobits(1000), "{:?}", coupling.rate());
     }
@@ -244,6 +254,21 @@ mod tests {
         // So does one of five, however long it is there.
         run(&mut coupling, 5, |way| if way == 2 { Duration::ZERO } else { FULL }, now, 5);
         assert_eq!(coupling.common().queue, FULL);
+    }
+
+    #[test]
+    fn who_came_second_does_not_hide_the_queue_that_the_first_sees() {
+        let mut coupling = Coupling::new(Time::ZERO);
+        let now = run(&mut coupling, 1, |_| FULL, Time::ZERO, 1);
+        let found = coupling.rate();
+        let second = |way| if way == 1 { Duration::ZERO } else { FULL };
+        let now = run(&mut coupling, 2, second, now, 1);
+        assert_eq!(coupling.common().queue, FULL);
+        assert!(coupling.rate() <= found, "{:?} of {found:?}", coupling.rate());
+        // As soon as the queue was short it sees all of it, so what it does not see is the first one's own.
+        let now = run(&mut coupling, 2, |_| Duration::ZERO, now, 1);
+        run(&mut coupling, 2, second, now, 1);
+        assert_eq!(coupling.common().queue, Duration::ZERO);
     }
 
     #[test]
