@@ -64,6 +64,25 @@ fn pictures_pause_where_only_sound_fits_and_return_by_themselves() {
 }
 
 #[test]
+fn who_is_cut_off_costs_the_others_nothing() {
+    for seed in seeds(2) {
+        let mut call = Call::new(seed);
+        let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| member(&mut call, name));
+        for host in [alice, bob, carol] {
+            call.enter_with(host, Studio::new(Time::ZERO).kilobits(800));
+        }
+        call.world.run(secs(5));
+        call.world.downlink(carol, Link::with_delay(millis(10)).loss(1.0));
+        let since = call.world.now();
+        call.world.run(secs(20));
+        let sounds = call.sounds(bob, alice).iter().filter(|seen| seen.at > since).count();
+        let bob_saw = seen(&mut call, bob, alice, secs(20));
+        assert!(sounds >= 990, "seed {seed}: {sounds} sounds in twenty seconds");
+        assert!(bob_saw.pictures >= 29.0 && bob_saw.longest <= millis(200), "seed {seed}: {bob_saw:?}");
+    }
+}
+
+#[test]
 fn a_slow_member_of_six_costs_the_others_nothing() {
     for seed in seeds(1) {
         let without = five_of(seed, 5);

@@ -20,7 +20,7 @@ impl PeerMachine {
         }
         let mut blocked = BTreeSet::new();
         while let Some(peer) = self.node.most_urgent(|peer| !blocked.contains(peer), now) {
-            if self.refill_for(peer, now) {
+            if self.refill_for(peer, &blocked, now) {
                 return true;
             }
             blocked.insert(peer);
@@ -28,12 +28,13 @@ impl PeerMachine {
         false
     }
 
-    /// Hands QUIC what goes to one peer, as long as nothing for another matters more; whether there was any.
-    fn refill_for(&mut self, peer: PeerId, now: Time) -> bool {
+    /// Hands QUIC what goes to one peer, as long as nothing for another that has room matters more; whether there was any.
+    fn refill_for(&mut self, peer: PeerId, blocked: &BTreeSet<PeerId>, now: Time) -> bool {
         let Some(id) = self.connection(Party::Peer(peer)) else { return false };
         let room = self.quic.datagram_room(id);
         for sent in 0..room {
-            let is_next = self.node.most_urgent(|_| true, now).is_none_or(|next| next == peer);
+            let next = self.node.most_urgent(|other| !blocked.contains(other), now);
+            let is_next = next.is_none_or(|next| next == peer);
             let Some(datagram) = is_next.then(|| self.node.poll_datagram(&peer, now)).flatten() else {
                 return sent > 0;
             };
