@@ -44,11 +44,7 @@ fn who_has_a_narrow_way_gets_small_pictures_and_the_others_their_full_ones() {
 #[test]
 fn pictures_pause_where_only_sound_fits_and_return_by_themselves() {
     for seed in seeds(2) {
-        let mut call = Call::new(seed);
-        let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| member(&mut call, name));
-        for host in [alice, bob, carol] {
-            call.enter_with(host, Studio::new(Time::ZERO).kilobits(800));
-        }
+        let (mut call, [alice, bob, carol]) = three(seed);
         call.world.run(secs(10));
         call.world.downlink(carol, narrow(200));
         call.world.run(secs(20));
@@ -66,11 +62,7 @@ fn pictures_pause_where_only_sound_fits_and_return_by_themselves() {
 #[test]
 fn who_is_cut_off_costs_the_others_nothing() {
     for seed in seeds(2) {
-        let mut call = Call::new(seed);
-        let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| member(&mut call, name));
-        for host in [alice, bob, carol] {
-            call.enter_with(host, Studio::new(Time::ZERO).kilobits(800));
-        }
+        let (mut call, [alice, bob, carol]) = three(seed);
         call.world.run(secs(5));
         call.world.downlink(carol, Link::with_delay(millis(10)).loss(1.0));
         let since = call.world.now();
@@ -133,6 +125,16 @@ fn a_file_beside_ten_calls_takes_only_what_is_left() {
     for (early, late) in early.into_iter().zip(office.concealed()) {
         assert!(late - early <= secs(30).mul_f64(0.01), "seed {seed}: {:?} of sound concealed", late - early);
     }
+}
+
+/// Three who show each other pictures of 800 kbit/s.
+fn three(seed: u64) -> (Call, [HostId; 3]) {
+    let mut call = Call::new(seed);
+    let hosts = ["alice", "bob", "carol"].map(|name| member(&mut call, name));
+    for host in hosts {
+        call.enter_with(host, Studio::new(Time::ZERO).kilobits(800));
+    }
+    (call, hosts)
 }
 
 /// Ten callers behind one link of 5 Mbit/s, each in a call with somebody elsewhere.
