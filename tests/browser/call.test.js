@@ -295,7 +295,7 @@ test('a call of four has its picture taken', async (t) => {
   await first.page.screenshot({ path: join(README, 'page-call.png') });
   await first.page.locator('#control-details').click();
   await until('figures', () => first.page.locator('.figures dd').first().innerText(), (text) => /\d/.test(text));
-  await until('a few seconds of figures', () => Promise.resolve(first.program.lines.filter((line) => line.includes('"stats"')).length), (count) => count > 12, 60_000);
+  await until('a few seconds of figures', () => Promise.resolve(first.program.lines.filter((line) => line.includes('"stats"')).length), (count) => count > 24, 60_000);
   await first.page.screenshot({ path: join(README, 'page-details.png') });
 });
 
