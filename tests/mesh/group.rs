@@ -44,7 +44,7 @@ fn who_has_a_narrow_way_gets_small_pictures_and_the_others_their_full_ones() {
 #[test]
 fn pictures_pause_where_only_sound_fits_and_return_by_themselves() {
     for seed in seeds(2) {
-        let (mut call, [alice, bob, carol]) = three(seed);
+        let (mut call, [alice, _, carol]) = three(seed);
         call.world.run(secs(10));
         call.world.downlink(carol, narrow(200));
         call.world.run(secs(20));
