@@ -28,17 +28,17 @@ impl PeerMachine {
         false
     }
 
-    /// Hands QUIC what goes to one peer, as long as nothing for another that has room matters more; whether there was any.
+    /// Hands QUIC what goes to the peer whose turn it is, until it is another's of those that have room; whether there was any.
     fn refill_for(&mut self, peer: PeerId, blocked: &BTreeSet<PeerId>, now: Time) -> bool {
         let Some(id) = self.connection(Party::Peer(peer)) else { return false };
         let room = self.quic.datagram_room(id);
         for sent in 0..room {
-            let next = self.node.most_urgent(|other| !blocked.contains(other), now);
-            let is_next = next.is_none_or(|next| next == peer);
-            let Some(datagram) = is_next.then(|| self.node.poll_datagram(&peer, now)).flatten() else {
-                return sent > 0;
-            };
+            let Some(datagram) = self.node.poll_datagram(&peer, now) else { return sent > 0 };
             self.quic.send_datagram(id, datagram);
+            let next = self.node.most_urgent(|other| !blocked.contains(other), now);
+            if next.is_some_and(|next| next != peer) {
+                return true;
+            }
         }
         room > 0
     }
