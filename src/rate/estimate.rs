@@ -73,6 +73,7 @@ pub struct Estimator {
     own_at: Option<Time>,
     /// Whether less is or was sent on trial because the way was full.
     is_relieving: bool,
+    /// Whether what looks like a queue may be the way itself.
     longer: LongerWay,
 }
 
