@@ -703,8 +703,14 @@ pub const PICTURE_SHARE_NARROW: (u64, u64) = (4, 5);
 /// Rate from which pictures carry parity: on a narrower way they are of a packet or two, which parity would double.
 pub const PARITY_LEAST: Bitrate = Bitrate::from_kilobits(150);
 
-/// Bytes of repair of pictures at most besides twice as many as of the pictures themselves: a key frame.
+/// Bytes of repair of pictures at most, besides so many times as many as of the pictures themselves: a key frame.
 pub const REPAIR_CREDIT: i64 = 32 * 1024;
+
+/// How many bytes of repair a byte of a picture is worth.
+pub const REPAIR_TIMES: i64 = 2;
+
+/// The same on a roomy way, where nobody misses them.
+pub const REPAIR_TIMES_ROOMY: i64 = 3;
 
 /// Share of packets lost beyond the weather that is taken for congestion.
 pub const LOSS_ALARM: f64 = 0.08;
@@ -744,8 +750,19 @@ pub const ROOMY: u64 = 3;
 /// Loss up to which room is turned into parity: with more, frames of a few packets cannot be spared their repetitions.
 pub const ROOMY_SHARE_MOST: f64 = 0.32;
 
-/// The same of how many times as long the runs of losses are as by pure chance: bursts take parity with what it protects.
-pub const ROOMY_RUN_MOST: f64 = 1.35;
+/// Packets lost in a row, on average, up to which it is: longer runs take whole pictures with all that would make them good.
+pub const ROOMY_RUN_MOST: f64 = 12.0;
+
+/// How many times as long as by pure chance runs of losses may be that are still taken for single losses.
+pub const SINGLE_RUN_MOST: f64 = 1.35;
+
+/// Time over which the parity of a frame is spread where losses come in runs: long enough to see the end of nearly all of them,
+/// and less than a repetition takes.
+pub const PARITY_SPREAD: Duration = Duration::from_millis(80);
+
+/// Share of frames that may stay incomplete then: one every five minutes. Each holds up all that follow for a repetition, and
+/// runs are less even than the model of them.
+pub const SPREAD_RESIDUAL: f64 = 0.0001;
 
 /// How much of what is known of runs is left after one more loss: that of some fifty.
 pub const RUNS_KEPT: f64 = 0.98;

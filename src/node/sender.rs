@@ -12,14 +12,15 @@
 mod datagrams;
 mod idle;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::media::parity::protect;
 use crate::params::{
-    GROWTH_STEP, NARROW, PARITY_LEAST, PICTURE_SHARE, PICTURE_SHARE_NARROW, REPAIR_CREDIT, ROOMY, SOUND_RATE,
+    GROWTH_STEP, NARROW, PARITY_LEAST, PICTURE_SHARE, PICTURE_SHARE_NARROW, REPAIR_CREDIT, REPAIR_TIMES,
+    REPAIR_TIMES_ROOMY, ROOMY, SOUND_RATE,
 };
 use crate::rate::bulk::Bulk;
 use crate::rate::copies::Copies;
@@ -27,6 +28,7 @@ use crate::rate::coupling::{Coupling, Share, Sight};
 use crate::rate::estimate::{Estimator, NewPath};
 use crate::rate::history::{History, Loss, News};
 use crate::rate::pace::Pace;
+use crate::rate::parity_queue::ParityQueue;
 use crate::rate::probe::Prober;
 use crate::rate::queue::{Class, Packets, Rank, SendQueue, Urgency};
 use crate::rate::repair::RepairPlan;
@@ -34,7 +36,6 @@ use crate::rate::repeats::Repeats;
 use crate::units::{Bitrate, PeerId, Time, TrackId, TransferId};
 use crate::wire::feedback::Feedback;
 use crate::wire::packet::Packet;
-use crate::wire::repair::Parity;
 
 /// What goes to one peer.
 #[derive(Debug)]
@@ -53,7 +54,7 @@ pub(super) struct Sender {
     /// The last packet of a picture, of which trains are made.
     last_packet: Option<Packet>,
     copies: Copies,
-    parity: VecDeque<Parity>,
+    parity: ParityQueue,
     repeats: Repeats,
     /// What this peer may have at most of the uplink that it shares with others, and when that has room again.
     share: Option<Share>,
@@ -104,7 +105,7 @@ impl Sender {
             wake_at: None,
             last_packet: None,
             copies: Copies::default(),
-            parity: VecDeque::new(),
+            parity: ParityQueue::default(),
             repeats: Repeats::default(),
             share: None,
             uplink_free: now,
@@ -124,6 +125,7 @@ impl Sender {
     pub(super) fn poll(&mut self, uplink_free: Time, now: Time) -> Option<Bytes> {
         self.uplink_free = uplink_free;
         self.repeats.handle_timeout(now);
+        self.parity.handle_timeout(now);
         if let Some(next) = self.queue.poll(Class::Sound, now) {
             return Some(self.send_sound(next, now));
         }
@@ -141,7 +143,7 @@ impl Sender {
             let packet = repeat.packets.get(repeat.index)?.clone();
             return Some(self.send_packet(packet, Some((repeat.packets, repeat.index)), true, now));
         }
-        if let Some(parity) = self.parity.pop_front() {
+        if let Some(parity) = self.parity.poll() {
             return Some(self.send_parity(parity, now));
         }
         let Some(next) = self.queue.poll(Class::Picture, now) else {
@@ -152,11 +154,12 @@ impl Sender {
             let is_base = next.packets.first().is_some_and(|packet| packet.header.temporal_layer == 0);
             let is_protected = (is_base || self.is_roomy) && self.carries_parity();
             let count = if is_protected { self.repair.parity(next.packets.len(), self.is_roomy) } else { 0 };
-            self.parity.extend(protect(&next.packets, count));
+            self.parity.push(protect(&next.packets, count), self.repair.parity_apart(count), now);
         }
         let packet = next.packets.get(next.index)?.clone();
         self.last_packet = Some(packet.clone());
-        self.repair_credit = (self.repair_credit + 2 * signed(packet.payload.len())).min(REPAIR_CREDIT);
+        let worth = if self.is_roomy { REPAIR_TIMES_ROOMY } else { REPAIR_TIMES };
+        self.repair_credit = (self.repair_credit + worth * signed(packet.payload.len())).min(REPAIR_CREDIT);
         Some(self.send_packet(packet, Some((next.packets, next.index)), false, now))
     }
 
@@ -201,8 +204,13 @@ impl Sender {
     /// Whether something may go now.
     fn has_due(&self, now: Time) -> bool {
         self.queue.has_sound()
-            || (!self.is_empty() || self.repeats.later_due().is_some_and(|at| at <= now)) && self.may_send(now)
+            || (!self.is_empty() || self.later_due().is_some_and(|at| at <= now)) && self.may_send(now)
             || self.idle_due().is_some_and(|at| at <= now)
+    }
+
+    /// When repair is due that waits for its time.
+    fn later_due(&self) -> Option<Time> {
+        self.repeats.later_due().into_iter().chain(self.parity.later_due()).min()
     }
 
     fn may_send(&self, now: Time) -> bool {
@@ -252,7 +260,7 @@ impl Sender {
     /// Nothing more goes now, be it that there is nothing, that it may not, or that QUIC has no room for it.
     pub(super) fn handle_flushed(&mut self, now: Time) {
         let free = self.free_at();
-        let later = self.repeats.later_due().map(|due| due.max(free)).into_iter().chain(self.idle_due()).min();
+        let later = self.later_due().map(|due| due.max(free)).into_iter().chain(self.idle_due()).min();
         let due = if self.is_empty() { later } else { Some(free) };
         self.wake_at = due.filter(|due| *due > now);
     }

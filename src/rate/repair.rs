@@ -8,9 +8,10 @@
 use std::time::Duration;
 
 use super::history::{Loss, News};
+use super::odds::{fails, fails_spread, lacking};
 use crate::params::{
-    COPY_REACH, FEEDBACK_INTERVAL, MAX_BUNDLE, MAX_PARITY, REPAIR_BUDGET, REPAIR_CLEAN, REPAIR_RESIDUAL, REPAIR_WORTH,
-    ROOMY_RUN_MOST, ROOMY_SHARE_MOST, RUNS_KEPT,
+    COPY_REACH, FEEDBACK_INTERVAL, MAX_BUNDLE, MAX_PARITY, PARITY_SPREAD, REPAIR_BUDGET, REPAIR_CLEAN, REPAIR_RESIDUAL,
+    REPAIR_WORTH, ROOMY_RUN_MOST, ROOMY_SHARE_MOST, RUNS_KEPT, SINGLE_RUN_MOST, SPREAD_RESIDUAL,
 };
 
 /// What the way's losses ask for.
@@ -80,11 +81,14 @@ impl RepairPlan {
     }
 
     /// Whether parity for every picture would spare nearly all of them the wait for a repetition, if the way had the room:
-    /// where single packets are lost, not half of them and not many in a row.
+    /// where not half of them are lost, nor very many in a row.
     pub fn would_use_room(&self) -> bool {
-        // Single losses come in runs of 1 / (1 - share).
-        let is_single = self.burst() * (1.0 - self.share) < ROOMY_RUN_MOST;
-        (REPAIR_CLEAN..=ROOMY_SHARE_MOST).contains(&self.share) && is_single
+        (REPAIR_CLEAN..=ROOMY_SHARE_MOST).contains(&self.share) && self.burst() <= ROOMY_RUN_MOST
+    }
+
+    /// Whether packets are lost one by one, not in runs longer than by chance: those have a length of 1 / (1 - share).
+    fn is_single(&self) -> bool {
+        self.burst() * (1.0 - self.share) < SINGLE_RUN_MOST
     }
 
     /// How many of the sounds before it a sound carries.
@@ -119,31 +123,30 @@ impl RepairPlan {
         if self.share < floor {
             return 0;
         }
+        if is_roomy && !self.is_single() {
+            let lacking = lacking(count, self.share, self.burst());
+            let is_enough = |parity: &usize| fails_spread(&lacking, *parity, self.share) <= SPREAD_RESIDUAL;
+            return (1..MAX_PARITY).find(is_enough).unwrap_or(MAX_PARITY);
+        }
         // What a repetition will make good need not be made good at once.
         let tolerated = if repeats { 0.03 } else { 0.01 };
         let spread = self.burst().clamp(1.0, 4.0);
         (1..=MAX_PARITY).find(|parity| fails(count, *parity, self.share, spread) <= tolerated).unwrap_or(MAX_PARITY)
     }
+
+    /// How much later than the one before it each of `count` parity packets of a frame goes: at once where single packets are
+    /// lost; where whole runs are, spread over what a repetition would take, so that a run does not take all of them.
+    pub fn parity_apart(&self, count: usize) -> Duration {
+        let span = (self.rtt + FEEDBACK_INTERVAL / 2).min(PARITY_SPREAD);
+        match u32::try_from(count) {
+            Ok(count) if count > 0 && !self.is_single() => span / count,
+            _ => Duration::ZERO,
+        }
+    }
 }
 
 /// Loss from which parity is added even where repetitions fit.
 const REPAIR_WORTH_SHARE: f64 = 0.05;
-
-/// How likely more than `parity` of `count + parity` packets are lost, each with `share`, in bursts of `burst`.
-fn fails(count: usize, parity: usize, share: f64, burst: f64) -> f64 {
-    // Bursts of b make losses come in b-fold lumps: as many lumps as fit are counted.
-    let total = ((count + parity) as f64 / burst).ceil();
-    let allowed = (parity as f64 / burst).floor();
-    let mut term = (1.0 - share).powf(total);
-    let mut survives = term;
-    let mut lost = 0.0;
-    while lost < allowed {
-        term *= (total - lost) / (lost + 1.0) * share / (1.0 - share).max(0.01);
-        survives += term;
-        lost += 1.0;
-    }
-    1.0 - survives
-}
 
 fn bounded(value: f64, least: usize, most: usize) -> usize {
     (least..=most).find(|candidate| *candidate as f64 >= value).unwrap_or(most)
@@ -213,6 +216,18 @@ mod tests {
     }
 
     #[test]
+    fn a_roomy_way_that_loses_runs_carries_more_parity_and_spreads_it() {
+        let (single, runs) = (plan(10, 1, 50), plan(10, 5, 50));
+        assert!(runs.would_use_room() && runs.parity(5, true) > single.parity(5, true));
+        assert_eq!(single.parity_apart(8), Duration::ZERO);
+        assert_eq!(runs.parity_apart(8), Duration::from_micros(75_000 / 8), "within a round trip and half a report");
+        assert_eq!(plan(10, 5, 300).parity_apart(8), PARITY_SPREAD / 8);
+        assert_eq!(runs.parity_apart(0), Duration::ZERO);
+        assert_eq!(runs.parity(400, true), MAX_PARITY);
+        assert!(!plan(20, 20, 50).would_use_room(), "what takes pictures whole takes their parity, too");
+    }
+
+    #[test]
     fn heavy_loss_gets_both() {
         assert!(plan(20, 1, 50).parity(4, false) >= 1);
     }
@@ -222,13 +237,5 @@ mod tests {
         let plan = plan(2, 1, 100);
         assert!(plan.is_worth_repeating(Duration::from_millis(80)));
         assert!(!plan.is_worth_repeating(Duration::from_millis(50)));
-    }
-
-    #[test]
-    fn the_chance_of_failure_is_the_binomial_one() {
-        let none = fails(4, 0, 0.1, 1.0);
-        assert!((none - (1.0 - 0.9_f64.powi(4))).abs() < 1e-9);
-        let one = fails(1, 1, 0.1, 1.0);
-        assert!((one - 0.01).abs() < 1e-9);
     }
 }

@@ -40,8 +40,9 @@ fn twenty_percent_of_loss_are_borne() {
 #[test]
 fn bursts_of_five_packets_are_borne() {
     let heard = rung(&way().burst_loss(0.1, 5.0), secs(30));
-    // Of ten seeds seven never stand still, and the worst does for 1.5 %.
-    assert!(heard.concealed <= 0.02 && heard.frozen <= 0.03, "{heard:?}");
+    assert!(heard.concealed <= 0.02 && heard.frozen <= 0.01, "{heard:?}");
+    // Nearly all are made good without a repetition, which takes 100 ms and more.
+    assert!(heard.delay <= millis(130), "{heard:?}");
 }
 
 #[test]
@@ -172,6 +173,7 @@ struct Heard {
     concealed: f64,
     /// Share of the time in which pictures stood still.
     frozen: f64,
+    /// How long sounds were held back, on average.
     delay: Duration,
     pictures_per_second: f64,
 }
@@ -183,8 +185,12 @@ fn rung(link: &Link, span: Duration) -> Heard {
         let mut pair = Pair::new(seed, link);
         pair.call.world.run(secs(8));
         let before = pair.stats();
-        pair.call.world.run(span);
-        let heard = pair.heard(&before, span);
+        let mut delays = Duration::ZERO;
+        for _ in 0..LOOKS {
+            pair.call.world.run(span / LOOKS);
+            delays += pair.stats().jitter_delay;
+        }
+        let heard = Heard { delay: delays / LOOKS, ..pair.heard(&before, span) };
         let bob = pair.call.id(pair.bob);
         let sent = pair.call.with_peer(pair.alice, |peer, now| peer.stats(now)[&bob].clone());
         println!("seed {seed}: {heard:?} est {:?} parity {:?}", sent.estimate_bits / 1000, sent.repair_share);
@@ -195,6 +201,9 @@ fn rung(link: &Link, span: Duration) -> Heard {
     }
     worst
 }
+
+/// How often a rung is looked at.
+const LOOKS: u32 = 60;
 
 /// Alice, behind the link in question, and bob.
 struct Pair {
