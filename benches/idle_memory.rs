@@ -204,7 +204,7 @@ async fn stay(link: Link, secret: RoomSecret, joined: oneshot::Sender<()>) {
                         let _ = joined.send(());
                     }
                 }
-                QuicEvent::Datagram { .. } | QuicEvent::Moved { .. } => {}
+                QuicEvent::Answer { .. } | QuicEvent::Datagram { .. } | QuicEvent::Moved { .. } => {}
                 QuicEvent::Closed { reason, .. } => panic!("the rendezvous ended the connection: {reason}"),
             }
         }

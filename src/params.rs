@@ -433,9 +433,13 @@ pub const MAX_TRANSFERS: usize = 16;
 /// Members of one room a peer deals with: what a full mesh, where everybody sends to everybody, can bear and more.
 pub const MAX_ROOM_MEMBERS: usize = 32;
 
-/// How long an attempt to reach the rendezvous, or a peer, may take. An attempt begun while the other side is down would
-/// otherwise wait longer and longer between its packets.
+/// How long an attempt to reach the rendezvous, or a peer, may go without an answer. An attempt begun while the other side is
+/// down would otherwise wait longer and longer between its packets.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(2000);
+
+/// How long it may take in all, the first message of the other side included: on a way that loses much QUIC takes its round
+/// trip for so long, and waits twice as long each time, that another attempt is sooner done.
+pub const CONNECT_MOST: Duration = Duration::from_millis(4000);
 
 /// How long somebody whom the host has put out may take to go by themselves: long enough to learn why.
 pub const PUT_OUT_TIME: Duration = Duration::from_secs(1);

@@ -149,6 +149,7 @@ async fn prove(link: &Link, rendezvous: SocketAddr, identity: Identity) -> Resul
         match quic.poll_event() {
             Some(QuicEvent::Connected { .. }) => result = Ok(()),
             Some(QuicEvent::Closed { reason, .. }) => result = Err(reason),
+            Some(QuicEvent::Answer { .. }) => continue,
             _ => {
                 let due = quic.poll_timeout().map_or(ends, |at| ends.min(clock.instant(at).into()));
                 let _ = timeout_at(due, socket.readable()).await;

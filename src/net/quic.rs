@@ -91,6 +91,9 @@ impl Quic {
                 if let Some(id) = self.by_handle.get(&handle.0).copied()
                     && let Some(connection) = self.connections.get_mut(&id)
                 {
+                    if !connection.is_connected && !connection.is_over {
+                        self.events.push_back(QuicEvent::Answer { id });
+                    }
                     connection.inner.handle_event(event);
                     self.settle(id, now);
                 }

@@ -299,7 +299,7 @@ impl RendezvousMachine {
                 let reason = if code == Some(Close::Leaving) { LeftReason::Left } else { LeftReason::Lost };
                 self.introducer.handle_disconnected(ConnectionId(id.number()), reason);
             }
-            QuicEvent::Datagram { .. } => {}
+            QuicEvent::Answer { .. } | QuicEvent::Datagram { .. } => {}
         }
     }
 

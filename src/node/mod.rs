@@ -4,6 +4,7 @@
 //! not QUIC, media datagrams for each peer, and [`Event`]s for the person. Nothing is sent to a peer, and nothing of it is
 //! believed, before its membership tag is checked.
 
+mod attempt;
 mod bulk;
 mod event;
 mod paths;
@@ -32,12 +33,12 @@ use std::time::Duration;
 use rand_chacha::ChaCha8Rng;
 use rand_core::{RngCore, SeedableRng};
 
+use self::attempt::Attempt;
 use self::paths::path_kind;
 use self::peer::{Link, Peer};
 use self::publish::Publication;
 use self::relays::Bindings;
 use self::rendezvous::{Rendezvous, Step};
-use crate::params::CONNECT_TIMEOUT;
 use crate::path::discovery::Discovery;
 use crate::path::reflexive::Reflexives;
 use crate::path::{Policy, Route};
@@ -141,7 +142,10 @@ impl Node {
     pub fn handle_tunnel(&mut self, is_tunnelled: bool, now: Time) {
         if self.is_tunnelled != is_tunnelled {
             self.is_tunnelled = is_tunnelled;
-            self.actions.push_back(Action::Ping(Party::Rendezvous));
+            self.actions.push_back(match self.rendezvous.handle_rerouted(now) {
+                true => Action::Disconnect(Party::Rendezvous, Close::Timeout),
+                false => Action::Ping(Party::Rendezvous),
+            });
             let relayed = |peer: &Peer| peer.agent.selected().is_some_and(|route| !route.is_direct());
             let peers: Vec<PeerId> = self.peers.iter().filter(|(_, p)| relayed(p)).map(|(id, _)| *id).collect();
             for peer in peers {
@@ -280,9 +284,9 @@ impl Node {
         let of_peer = |peer: &Peer| {
             let link = match peer.link {
                 Link::Down { retry } => self.may_open(peer).then_some(retry),
-                Link::Opening { since } => Some(since + CONNECT_TIMEOUT),
+                Link::Opening(attempt) => Some(attempt.deadline()),
                 Link::PutOut { until } => Some(until),
-                Link::Up => None,
+                Link::Up => peer.greeting.map(|attempt| attempt.last_deadline()),
             };
             let flow = (peer.link == Link::Up).then(|| [peer.sender.poll_timeout(), peer.watch.feedback_due()]);
             let flow = flow.into_iter().flatten().flatten();
@@ -318,17 +322,21 @@ impl Node {
         let Some(peer) = self.peers.get(&id) else { return };
         match peer.link {
             Link::Down { retry } if retry <= now && self.may_open(peer) => self.open(id, now),
-            Link::Opening { since } if now.since(since) >= CONNECT_TIMEOUT => {
-                self.actions.push_back(Action::Disconnect(Party::Peer(id), Close::Timeout));
-                self.set_down(id, now);
-            }
+            Link::Opening(attempt) if attempt.deadline() <= now => self.give_up(id, now),
+            Link::Up if peer.greeting.is_some_and(|attempt| attempt.last_deadline() <= now) => self.give_up(id, now),
             Link::PutOut { until } if until <= now => self.drop_excluded(id),
-            Link::Down { .. } | Link::Opening { .. } | Link::PutOut { .. } | Link::Up => {}
+            Link::Down { .. } | Link::Opening(_) | Link::PutOut { .. } | Link::Up => {}
         }
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.agent.handle_timeout(now);
         peer.sender.handle_timeout(now);
         self.drain_watch(id, now);
+    }
+
+    /// Our attempt to connect has failed; another follows.
+    fn give_up(&mut self, id: PeerId, now: Time) {
+        self.actions.push_back(Action::Disconnect(Party::Peer(id), Close::Timeout));
+        self.set_down(id, now);
     }
 
     /// Whether the peer's connection can be opened by us now.
@@ -338,7 +346,7 @@ impl Node {
 
     fn open(&mut self, id: PeerId, now: Time) {
         if let Some(peer) = self.peers.get_mut(&id) {
-            peer.link = Link::Opening { since: now };
+            peer.link = Link::Opening(Attempt::new(now));
             self.actions.push_back(Action::Connect(Party::Peer(id)));
         }
     }

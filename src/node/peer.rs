@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::attempt::Attempt;
 use super::event::PeerStats;
 use super::sender::Sender;
 use super::stats::Meter;
@@ -40,6 +41,8 @@ pub(super) struct Peer {
     pub(super) was_announced: bool,
     /// Whether its first message has come: only then has it accepted us too.
     pub(super) has_spoken: bool,
+    /// Our attempt to connect, when that is done on our side, until then.
+    pub(super) greeting: Option<Attempt>,
 }
 
 /// How far the QUIC connection is.
@@ -47,8 +50,8 @@ pub(super) struct Peer {
 pub(super) enum Link {
     /// To be opened at this time, if it is ours to open.
     Down { retry: Time },
-    /// On its way since.
-    Opening { since: Time },
+    /// On its way.
+    Opening(Attempt),
     /// The other side has proven who it is.
     Up,
     /// The host does not let it be in the room: it may learn so until then, and nothing else.
@@ -83,6 +86,7 @@ impl Peer {
             offers: Vec::new(),
             was_announced: false,
             has_spoken: false,
+            greeting: None,
         }
     }
 
@@ -108,6 +112,7 @@ impl Peer {
     /// The connection is new: what was learned over the old one is gone.
     pub(super) fn reset_flow(&mut self, playout: Playout, now: Time) {
         self.has_spoken = false;
+        self.greeting = None;
         self.sender.restart(now);
         self.selections.clear();
         self.meter = Meter::default();

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::params::{CONNECT_TIMEOUT, RENDEZVOUS_ASK, RENDEZVOUS_QUIET, RENDEZVOUS_RETRY};
+use super::attempt::Attempt;
+use crate::params::{RENDEZVOUS_ASK, RENDEZVOUS_QUIET, RENDEZVOUS_RETRY};
 use crate::units::Time;
 
 /// The control connection, seen from the peer.
@@ -22,9 +23,9 @@ enum State {
     Waiting {
         until: Time,
     },
-    Connecting {
-        since: Time,
-    },
+    Connecting(Attempt),
+    /// It has proven who it is, but not yet said that we are welcome: whether it has our last flight we do not know.
+    Greeting(Attempt),
     Connected,
     /// We have left, or never began.
     Idle,
@@ -53,22 +54,44 @@ impl Rendezvous {
     }
 
     pub(super) fn is_connected(&self) -> bool {
-        self.state == State::Connected
+        matches!(self.state, State::Greeting(_) | State::Connected)
     }
 
     pub(super) fn handle_connected(&mut self, now: Time) {
-        self.state = State::Connected;
-        self.heard = now;
+        if let State::Connecting(attempt) = self.state {
+            self.state = State::Greeting(attempt);
+        }
+        (self.heard, self.asked) = (now, now);
     }
 
     /// The welcome: only now is it worth trying at once after a loss.
     pub(super) fn handle_welcome(&mut self, observed: SocketAddr) {
+        if self.is_connected() {
+            self.state = State::Connected;
+        }
         self.failures = 0;
         self.observed = Some(observed);
     }
 
     pub(super) fn handle_received(&mut self, now: Time) {
         self.heard = now;
+    }
+
+    /// It takes part in the handshake.
+    pub(super) fn handle_answer(&mut self, now: Time) {
+        if let State::Connecting(attempt) = &mut self.state {
+            attempt.handle_answer(now);
+        }
+    }
+
+    /// What we send comes to it from elsewhere now. A server takes that for a move only when the handshake has come to its end
+    /// there, and for a stranger's before (RFC 9000 §9). Whether it is given up, to be begun anew.
+    pub(super) fn handle_rerouted(&mut self, now: Time) -> bool {
+        let is_under_way = matches!(self.state, State::Connecting(_) | State::Greeting(_));
+        if is_under_way {
+            self.handle_closed(now);
+        }
+        is_under_way
     }
 
     /// The connection is gone, or did not come about.
@@ -86,10 +109,14 @@ impl Rendezvous {
         }
         match self.state {
             State::Waiting { .. } => {
-                self.state = State::Connecting { since: now };
+                self.state = State::Connecting(Attempt::new(now));
                 Some(Step::Connect)
             }
-            State::Connecting { .. } => {
+            State::Greeting(attempt) if attempt.last_deadline() > now => {
+                self.asked = now;
+                Some(Step::Ask)
+            }
+            State::Connecting(_) | State::Greeting(_) => {
                 self.handle_closed(now);
                 Some(Step::Abort)
             }
@@ -104,7 +131,9 @@ impl Rendezvous {
     pub(super) fn poll_timeout(&self) -> Option<Time> {
         match self.state {
             State::Waiting { until } => Some(until),
-            State::Connecting { since } => Some(since + CONNECT_TIMEOUT),
+            State::Connecting(attempt) => Some(attempt.deadline()),
+            // An answer shows what of the greeting was lost, sooner than its own timer does after a slow handshake.
+            State::Greeting(attempt) => Some(attempt.last_deadline().min(self.asked + RENDEZVOUS_ASK)),
             State::Connected => Some((self.heard + RENDEZVOUS_QUIET).max(self.asked + RENDEZVOUS_ASK)),
             State::Idle => None,
         }
@@ -114,6 +143,9 @@ impl Rendezvous {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::params::{CONNECT_MOST, CONNECT_TIMEOUT};
+
+    const OBSERVED: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 5000);
 
     #[test]
     fn it_is_tried_again_at_once_and_then_ever_more_rarely() {
@@ -140,10 +172,40 @@ mod tests {
     }
 
     #[test]
+    fn a_welcome_must_come_in_time() {
+        let mut rendezvous = Rendezvous::new();
+        rendezvous.start(Time::ZERO);
+        rendezvous.handle_timeout(Time::ZERO);
+        rendezvous.handle_connected(Time::from_millis(10));
+        let ask = Time::from_millis(10) + RENDEZVOUS_ASK;
+        assert_eq!(rendezvous.poll_timeout(), Some(ask));
+        assert_eq!(rendezvous.handle_timeout(ask), Some(Step::Ask));
+        assert_eq!(rendezvous.handle_timeout(Time::ZERO + CONNECT_MOST), Some(Step::Abort));
+    }
+
+    #[test]
+    fn a_handshake_is_begun_anew_when_it_takes_another_way_and_a_connection_is_not() {
+        let mut rendezvous = Rendezvous::new();
+        rendezvous.start(Time::ZERO);
+        assert!(!rendezvous.handle_rerouted(Time::ZERO), "there is none yet");
+        rendezvous.handle_timeout(Time::ZERO);
+        rendezvous.handle_connected(Time::from_millis(10));
+        assert!(rendezvous.handle_rerouted(Time::from_millis(20)));
+        let again = rendezvous.poll_timeout().unwrap();
+        assert_eq!(rendezvous.handle_timeout(again), Some(Step::Connect));
+        rendezvous.handle_connected(again);
+        rendezvous.handle_welcome(OBSERVED);
+        assert!(!rendezvous.handle_rerouted(again));
+        assert!(rendezvous.is_connected());
+    }
+
+    #[test]
     fn a_silent_rendezvous_is_asked_whether_it_is_there() {
         let mut rendezvous = Rendezvous::new();
         rendezvous.start(Time::ZERO);
+        rendezvous.handle_timeout(Time::ZERO);
         rendezvous.handle_connected(Time::from_millis(10));
+        rendezvous.handle_welcome(OBSERVED);
         let quiet = Time::from_millis(10) + RENDEZVOUS_QUIET;
         assert_eq!(rendezvous.poll_timeout(), Some(quiet));
         assert_eq!(rendezvous.handle_timeout(quiet), Some(Step::Ask));

@@ -32,6 +32,11 @@ impl Node {
         self.actions.push_back(talk::tell_rendezvous(&ToRendezvous::Hello(hello)));
     }
 
+    /// The rendezvous takes part in the handshake of the control connection.
+    pub fn handle_rendezvous_answer(&mut self, now: Time) {
+        self.rendezvous.handle_answer(now);
+    }
+
     /// Something came from the rendezvous.
     pub fn handle_rendezvous_received(&mut self, now: Time) {
         self.rendezvous.handle_received(now);

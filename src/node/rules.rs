@@ -123,7 +123,7 @@ impl Node {
         match peer.link {
             Link::Up => peer.link = Link::PutOut { until: now + PUT_OUT_TIME },
             Link::PutOut { .. } => {}
-            Link::Down { .. } | Link::Opening { .. } => self.drop_excluded(id),
+            Link::Down { .. } | Link::Opening(_) => self.drop_excluded(id),
         }
     }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::event::{Action, Event, Party};
-use super::peer::Link;
+use super::peer::{Link, Peer};
 use super::publish::Publication;
 use super::sender::Shared;
 use super::watch::Watched;
@@ -37,6 +37,13 @@ pub enum PublishError {
 }
 
 impl Node {
+    /// The peer takes part in the handshake of its connection.
+    pub fn handle_peer_answer(&mut self, id: PeerId, now: Time) {
+        if let Some(Peer { link: Link::Opening(attempt), .. }) = self.peers.get_mut(&id) {
+            attempt.handle_answer(now);
+        }
+    }
+
     /// The peer's QUIC connection is up, and TLS has proven its identity.
     pub fn handle_peer_connected(&mut self, id: PeerId, now: Time) {
         let playout = self.config.playout;
@@ -45,8 +52,11 @@ impl Node {
             self.actions.push_back(Action::Disconnect(Party::Peer(id), Close::NotAMember));
             return;
         };
-        peer.link = Link::Up;
+        let before = std::mem::replace(&mut peer.link, Link::Up);
         peer.reset_flow(playout, now);
+        if let Link::Opening(attempt) = before {
+            peer.greeting = Some(attempt);
+        }
         self.actions.push_back(tell_peer(id, &ToPeer::Hello { clock }));
         self.tell_rules(id);
         let Some(peer) = self.peers.get_mut(&id) else { return };
@@ -60,6 +70,7 @@ impl Node {
     fn handle_hello(&mut self, id: PeerId, clock: u64) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.is_same_clock = clock != 0 && clock == self.config.clock;
+        peer.greeting = None;
         if std::mem::replace(&mut peer.has_spoken, true) {
             return;
         }

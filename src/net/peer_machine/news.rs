@@ -14,6 +14,11 @@ impl PeerMachine {
         while let Some(event) = self.quic.poll_event() {
             match event {
                 QuicEvent::Connected { id, peer, remote } => self.handle_connected(id, peer, remote, now),
+                QuicEvent::Answer { id } => match self.ids.get(&id).copied() {
+                    Some(Party::Rendezvous) => self.node.handle_rendezvous_answer(now),
+                    Some(Party::Peer(peer)) => self.node.handle_peer_answer(peer, now),
+                    None => {}
+                },
                 QuicEvent::Message { id, body } => self.handle_message(id, &body, now),
                 QuicEvent::Datagram { id, datagram } => {
                     if let Some(Party::Peer(peer)) = self.ids.get(&id).copied() {

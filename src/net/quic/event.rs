@@ -57,6 +57,11 @@ pub enum QuicEvent {
         /// Where it is.
         remote: SocketAddr,
     },
+    /// The other side takes part in the handshake.
+    Answer {
+        /// Of which connection.
+        id: QuicId,
+    },
     /// A whole message came on the control stream.
     Message {
         /// By which connection.

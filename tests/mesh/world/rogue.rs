@@ -75,7 +75,7 @@ impl Rogue {
             QuicEvent::Closed { id, .. } => {
                 self.introducer.handle_disconnected(ConnectionId(id.number()), LeftReason::Left);
             }
-            QuicEvent::Moved { .. } | QuicEvent::Datagram { .. } => {}
+            QuicEvent::Answer { .. } | QuicEvent::Moved { .. } | QuicEvent::Datagram { .. } => {}
         }
     }
 }
