@@ -71,6 +71,18 @@ fn a_bottleneck_keeps_its_rate_and_bounds_its_queue() {
 }
 
 #[test]
+fn a_policer_keeps_its_rate_and_lets_nothing_wait() {
+    let link = Link::with_delay(millis(5)).policer(Bitrate::from_kilobits(80), millis(100));
+    let mut carrier = Carrier::new(link, 1);
+    // 100 bytes a millisecond are ten times what passes.
+    let mut arrivals: Vec<_> =
+        (0..10_000).map(|nth| (millisecond(nth), carrier.carry(millisecond(nth), 100))).collect();
+    let passed = arrivals.iter().filter(|(_, arrivals)| !arrivals.is_lost()).count();
+    assert!((1000..=1011).contains(&passed), "{passed}");
+    assert!(arrivals.iter_mut().all(|(now, arrivals)| arrivals.all(|at| at == *now + millis(5))));
+}
+
+#[test]
 fn a_black_hole_swallows_long_packets_only() {
     let mut carrier = Carrier::new(Link::default().mtu(1300), 1);
     assert!(!carrier.carry(Time::ZERO, 1300).is_lost());

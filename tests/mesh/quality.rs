@@ -166,6 +166,13 @@ fn a_very_narrow_way_carries_sound_and_some_pictures() {
     assert!(heard.concealed <= 0.001 && heard.pictures_per_second >= 5.0, "{heard:?}");
 }
 
+#[test]
+fn a_way_that_drops_what_is_too_much_without_a_queue_is_found_out_by_its_losses() {
+    let heard = rung(&way().policer(Bitrate::from_kilobits(1000), millis(50)), secs(30));
+    assert!(heard.concealed <= 0.01 && heard.frozen <= 0.04, "{heard:?}");
+    assert!(heard.pictures_per_second >= 18.0, "{heard:?}");
+}
+
 /// What came of alice's media at bob's.
 #[derive(Clone, Copy, Debug, Default)]
 struct Heard {

@@ -20,6 +20,7 @@ pub(crate) struct Link {
     loss: Loss,
     duplication: f64,
     bottleneck: Option<Bottleneck>,
+    policer: Option<Policer>,
     mtu: Option<usize>,
 }
 
@@ -50,6 +51,13 @@ enum Loss {
 struct Bottleneck {
     rate: Bitrate,
     queue: Duration,
+}
+
+/// A rate, and how much of it may be used at once; what is beyond is dropped, nothing ever waits.
+#[derive(Clone, Copy, Debug)]
+struct Policer {
+    rate: Bitrate,
+    burst: Duration,
 }
 
 impl Link {
@@ -96,6 +104,12 @@ impl Link {
         self
     }
 
+    /// Passes at most `rate`, that of `burst` at once, and drops the rest: a bottleneck that nobody sees coming.
+    pub(crate) fn policer(mut self, rate: Bitrate, burst: Duration) -> Self {
+        self.policer = Some(Policer { rate, burst });
+        self
+    }
+
     /// Swallows every IP packet longer than `bytes` without a word.
     pub(crate) fn mtu(mut self, bytes: usize) -> Self {
         self.mtu = Some(bytes);
@@ -110,6 +124,8 @@ pub(crate) struct Carrier {
     rng: ChaCha8Rng,
     in_burst: bool,
     busy_until: Time,
+    /// When a policer will have forgotten what it has passed.
+    forgets_at: Time,
     last_arrival: Time,
     last_in_stream: Time,
 }
@@ -122,6 +138,7 @@ impl Carrier {
             rng: ChaCha8Rng::seed_from_u64(seed),
             in_burst: false,
             busy_until: Time::ZERO,
+            forgets_at: Time::ZERO,
             last_arrival: Time::ZERO,
             last_in_stream: Time::ZERO,
         }
@@ -134,7 +151,7 @@ impl Carrier {
 
     /// When an IP packet of `len` bytes handed over at `now` arrives: never, once or twice.
     pub(crate) fn carry(&mut self, now: Time, len: usize) -> Arrivals {
-        if self.link.mtu.is_some_and(|mtu| len > mtu) || self.loses() {
+        if self.link.mtu.is_some_and(|mtu| len > mtu) || self.loses() || self.is_policed(now, len) {
             return Arrivals::default();
         }
         let Some(departure) = self.departure(now, len) else {
@@ -165,6 +182,17 @@ impl Carrier {
                 self.in_burst
             }
         }
+    }
+
+    /// Whether a policer drops it (the generic cell rate algorithm, ITU-T I.371).
+    fn is_policed(&mut self, now: Time, len: usize) -> bool {
+        let Some(Policer { rate, burst }) = self.link.policer else { return false };
+        let from = self.forgets_at.max(now);
+        let is_beyond = from.since(now) > burst;
+        if !is_beyond {
+            self.forgets_at = from + Duration::from_micros((len as u64 * 8_000_000).div_ceil(rate.as_bits()));
+        }
+        is_beyond
     }
 
     /// When the last bit leaves the queue, or `None` when the queue is full.
