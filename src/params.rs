@@ -84,6 +84,10 @@ pub const PLAYOUT_PICTURE_MOST: Duration = Duration::from_millis(250);
 /// below what people notice where the sound is late (125 ms, ITU-R BT.1359-1).
 pub const PLAYOUT_PICTURE_LEAD: Duration = Duration::from_millis(20);
 
+/// How late a picture may be: what is captured, coded and sent in bursts is never quite even, and less than a display's tick of
+/// 16 ms is not worth that all others wait as long as the latest.
+pub const PLAYOUT_PICTURE_SLACK: Duration = Duration::from_millis(10);
+
 /// Frames of which span say what the way asks for.
 pub const PLAYOUT_MEMORY: Duration = Duration::from_secs(7);
 
@@ -625,6 +629,18 @@ pub const QUEUE_GROWN: Duration = Duration::from_millis(45);
 /// Queue from which it must be drained, not only no longer fed.
 pub const QUEUE_DRAIN: Duration = Duration::from_millis(100);
 
+/// Which part of what arrives is sent on where a queue is only no longer to be fed.
+pub const CUT_SHARE: f64 = 0.85;
+
+/// Which part of it where a queue is to be drained: one of 100 ms is gone after 250 ms.
+pub const CUT_SHARE_DRAIN: f64 = 0.6;
+
+/// Which part of it is sent while losses are tried for what sending less makes of them.
+pub const CUT_SHARE_TRIAL: f64 = 0.5;
+
+/// A way that carries less than this part of what is sent, and has a queue to drain, is cut without any rest: it drops sound.
+pub const COLLAPSE_SHARE: f64 = 0.5;
+
 /// Below this rate a way is narrow: a single packet takes as long on it as a whole queue may elsewhere.
 pub const NARROW: Bitrate = Bitrate::from_kilobits(400);
 
@@ -665,6 +681,12 @@ pub const GROWTH_STEP: Bitrate = Bitrate::from_kilobits(25);
 /// What a way that met its limits once may be thought to carry though nobody sends so much: enough for paused pictures to
 /// return.
 pub const GROWTH_UNTESTED: Bitrate = Bitrate::from_kilobits(130);
+
+/// How many times what is sent a way may be thought to carry: what is not sent cannot be seen to arrive.
+pub const GROWTH_TESTED: f64 = 1.5;
+
+/// The same of a new way, on which the next trial is twice the last.
+pub const GROWTH_TESTED_NEW: f64 = 2.0;
 
 /// Growth from one report to the next at most: a slow start's.
 pub const GROWTH_AT_ONCE: f64 = 2.0;
@@ -742,6 +764,21 @@ pub const REPAIR_CLEAN: f64 = 0.005;
 /// Share of sounds that may stay lost after repair: one in a thousand.
 pub const REPAIR_RESIDUAL: f64 = 0.001;
 
+/// Loss from which pictures carry parity though a repetition comes in time: one in twenty of those is lost, too.
+pub const PARITY_WORTH: f64 = 0.05;
+
+/// Share of frames that may stay incomplete in spite of their parity.
+pub const PARITY_RESIDUAL: f64 = 0.01;
+
+/// The same where a repetition comes in time: what it makes good need not be made good at once.
+pub const PARITY_RESIDUAL_REPEATED: f64 = 0.03;
+
+/// Packets of a usual picture, by which the cost of parity is told: one of 1.3 Mbit/s.
+pub const USUAL_FRAME: usize = 5;
+
+/// Which part of the bytes of pictures others need, and so carries parity where there is no room for more.
+pub const BASE_LAYER_SHARE: f64 = 0.6;
+
 /// Time a picture's repetition has, from its loss until it is due.
 pub const REPAIR_BUDGET: Duration = Duration::from_millis(200);
 
@@ -800,6 +837,10 @@ pub const SOUND_SHARE_PACE: f64 = 0.01;
 
 /// How far back the sounds lie at most that a sound carries copies of: what is made good later than after 240 ms is hardly of use.
 pub const COPY_REACH: usize = 12;
+
+/// How many times what goes to a peer now it would take before long if it could, as numerator and denominator, besides
+/// [`GROWTH_STEP`].
+pub const DEMAND_AHEAD: (u64, u64) = (3, 2);
 
 /// What one track of sound takes of a rate, headers included.
 pub const SOUND_RATE: Bitrate = Bitrate::from_kilobits(48);

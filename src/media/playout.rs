@@ -11,8 +11,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::params::{
-    PLAYOUT_COVERED, PLAYOUT_MEMORY, PLAYOUT_PICTURE_LEAD, PLAYOUT_PICTURE_MOST, PLAYOUT_REBASE, PLAYOUT_REBASE_AFTER,
-    PLAYOUT_REVIEW, PLAYOUT_SETTLE, PLAYOUT_SHRINK, PLAYOUT_SHRINK_SHARE,
+    PLAYOUT_COVERED, PLAYOUT_MEMORY, PLAYOUT_PICTURE_LEAD, PLAYOUT_PICTURE_MOST, PLAYOUT_PICTURE_SLACK, PLAYOUT_REBASE,
+    PLAYOUT_REBASE_AFTER, PLAYOUT_REVIEW, PLAYOUT_SETTLE, PLAYOUT_SHRINK, PLAYOUT_SHRINK_SHARE,
 };
 use crate::units::{CaptureTime, Time};
 
@@ -140,9 +140,6 @@ impl PlayoutClock {
         let took = took.min(base + most);
         self.seen.push_back((now, sense, took));
         self.offset = self.offset.max(took).max(base + self.least);
-        if sense == Sense::Picture {
-            self.ahead = self.ahead.min(self.offset - took);
-        }
     }
 
     /// When frames of this sense are due.
@@ -204,13 +201,14 @@ impl PlayoutClock {
         }
     }
 
-    /// Pictures leave as much earlier as nearly all of the last seconds could have.
+    /// Pictures leave as much earlier as nearly all of the last seconds could have. A single one that is late is shown late:
+    /// unlike a sound it leaves no gap.
     fn review_pictures(&mut self, span: Duration) {
         let pictures = self.seen.iter().filter(|(_, sense, _)| *sense == Sense::Picture);
         let Some(covered) = covered(pictures.map(|(.., took)| *took)) else { return };
         let step = micros(PLAYOUT_SHRINK) * micros(span.min(PLAYOUT_REBASE)) / 1_000_000;
-        let room = (self.offset - covered).clamp(0, self.lead);
-        self.ahead = room.min(self.ahead + step);
+        let earliest = self.offset - covered + micros(PLAYOUT_PICTURE_SLACK);
+        self.ahead = earliest.clamp(0, self.lead).min(self.ahead + step);
     }
 }
 
@@ -353,9 +351,10 @@ mod tests {
             due(Sense::Sound) - due(Sense::Picture)
         };
         assert_eq!(frames(0, 50, 5), 0, "not before it is known how they come");
-        assert_eq!(frames(50, 500, 5), 15_000);
-        assert_eq!(frames(500, 501, 12), 8_000, "one late picture is enough");
-        assert_eq!(frames(501, 1000, 60), 0, "sound waits for them");
+        assert_eq!(frames(50, 500, 15), 15_000);
+        assert_eq!(frames(500, 501, 22), 15_000, "one late picture is none");
+        assert_eq!(frames(501, 520, 22), 10_000, "several are");
+        assert_eq!(frames(520, 1000, 60), micros_of(PLAYOUT_PICTURE_SLACK), "sound waits for them");
         assert_eq!(frames(1000, 3000, 0), micros_of(PLAYOUT_PICTURE_LEAD));
     }
 
