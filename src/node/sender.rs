@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 use crate::media::parity::protect;
 use crate::params::{
-    GROWTH_STEP, NARROW, PARITY_LEAST, PICTURE_SHARE, PICTURE_SHARE_NARROW, REPAIR_CREDIT, REPAIR_TIMES,
+    DEMAND_AHEAD, GROWTH_STEP, NARROW, PARITY_LEAST, PICTURE_SHARE, PICTURE_SHARE_NARROW, REPAIR_CREDIT, REPAIR_TIMES,
     REPAIR_TIMES_ROOMY, ROOMY, SOUND_RATE,
 };
 use crate::rate::bulk::Bulk;
@@ -336,7 +336,8 @@ impl Sender {
 
     /// How much of the uplink it would take before long.
     pub(super) fn demand(&self, now: Time) -> Bitrate {
-        let more = self.media(now).as_bits() * 3 / 2 + GROWTH_STEP.as_bits();
+        let (times, of) = DEMAND_AHEAD;
+        let more = self.media(now).as_bits() * times / of + GROWTH_STEP.as_bits();
         self.estimator.rate().min(Bitrate::from_bits(more))
     }
 

@@ -18,9 +18,10 @@ use super::history::News;
 use super::meter::RateMeter;
 use super::weather::{Verdict, Weather};
 use crate::params::{
-    CAPACITY_MEMORY, CAPACITY_NEAR, CAPACITY_REACH, COUPLED_CAPACITY_MEMORY, COUPLED_CAPACITY_REACH, CUT_REST,
-    ESTIMATE_FLOOR, ESTIMATE_MAX, ESTIMATE_START, FEEDBACK_INTERVAL_MAX, FEEDBACK_TIMEOUT, FULL_MEMORY, GROWTH_AT_ONCE,
-    GROWTH_FAST, GROWTH_NARROW, GROWTH_NEW, GROWTH_SHARED, GROWTH_SLOW, GROWTH_STEP, GROWTH_UNTESTED, IDLE_SHARE,
+    CAPACITY_MEMORY, CAPACITY_NEAR, CAPACITY_REACH, COLLAPSE_SHARE, COUPLED_CAPACITY_MEMORY, COUPLED_CAPACITY_REACH,
+    CUT_REST, CUT_SHARE, CUT_SHARE_DRAIN, CUT_SHARE_TRIAL, ESTIMATE_FLOOR, ESTIMATE_MAX, ESTIMATE_START,
+    FEEDBACK_INTERVAL_MAX, FEEDBACK_TIMEOUT, FULL_MEMORY, GROWTH_AT_ONCE, GROWTH_FAST, GROWTH_NARROW, GROWTH_NEW,
+    GROWTH_SHARED, GROWTH_SLOW, GROWTH_STEP, GROWTH_TESTED, GROWTH_TESTED_NEW, GROWTH_UNTESTED, IDLE_SHARE,
     LOSS_COLLAPSE, NARROW, OWN_QUEUE_MEMORY, PACKET_PAYLOAD, QUEUE_DRAIN, QUEUE_GROWN, QUEUE_QUIET, QUEUE_SAMPLE,
 };
 use crate::units::{Bitrate, Time};
@@ -181,7 +182,7 @@ impl Estimator {
         if verdict == Verdict::TryLess {
             self.is_relieving = self.was_full(now);
             // Also where a queue is seen: if it stood there since the beginning, it is longer than it looks.
-            self.cut(self.delivered.rate().min(self.rate) * 0.5, now);
+            self.cut(self.delivered.rate().min(self.rate) * CUT_SHARE_TRIAL, now);
         } else if is_doubtful || is_full && self.delay.has_just_resumed() {
             self.last_growth = now;
         } else if is_full || self.weather.share() > LOSS_COLLAPSE {
@@ -278,7 +279,7 @@ impl Estimator {
         if let Some(before) = self.longer.judge(queue, self.rate, now) {
             self.delay.forget_base();
             // The cuts since then were for nothing.
-            self.rate = self.rate.max(before * 0.85);
+            self.rate = self.rate.max(before * CUT_SHARE);
             self.was_longer = true;
             return;
         }
@@ -288,7 +289,7 @@ impl Estimator {
             delivered = delivered.min(self.delivered.rate_of_last(QUEUE_SAMPLE));
         }
         // A way that has suddenly become far narrower drops everything meanwhile, sound too.
-        let has_collapsed = delivered < self.rate * 0.5 && queue >= QUEUE_DRAIN;
+        let has_collapsed = delivered < self.rate * COLLAPSE_SHARE && queue >= QUEUE_DRAIN;
         let is_draining = queue < std::mem::replace(&mut self.queue_before, queue);
         if (now.since(self.last_cut) < CUT_REST || is_draining) && !has_collapsed {
             self.last_growth = now;
@@ -298,7 +299,7 @@ impl Estimator {
         if !self.is_at_floor() {
             self.capacity = Some(delivered);
         }
-        let share = if queue >= QUEUE_DRAIN + self.packet_time() { 0.6 } else { 0.85 };
+        let share = if queue >= QUEUE_DRAIN + self.packet_time() { CUT_SHARE_DRAIN } else { CUT_SHARE };
         let rate = (delivered * share).max(self.untested(share, queue));
         self.cut(rate.min(self.rate), now);
     }
@@ -322,10 +323,11 @@ impl Estimator {
 
     fn grow(&mut self, now: Time) {
         let span = now.since(std::mem::replace(&mut self.last_growth, now)).min(FEEDBACK_INTERVAL_MAX);
-        // What is not sent cannot be seen to arrive.
         let tested = match self.is_new {
-            true => (self.sent.rate() * 2.0).max(ESTIMATE_START.as_bits() as f64),
-            false => (self.sent.rate() * 1.5 + GROWTH_STEP.as_bits() as f64).max(GROWTH_UNTESTED.as_bits() as f64),
+            true => (self.sent.rate() * GROWTH_TESTED_NEW).max(ESTIMATE_START.as_bits() as f64),
+            false => {
+                (self.sent.rate() * GROWTH_TESTED + GROWTH_STEP.as_bits() as f64).max(GROWTH_UNTESTED.as_bits() as f64)
+            }
         };
         if self.rate >= tested {
             return;

@@ -10,8 +10,9 @@ use std::time::Duration;
 use super::history::{Loss, News};
 use super::odds::{fails, fails_spread, lacking};
 use crate::params::{
-    COPY_REACH, FEEDBACK_INTERVAL, MAX_BUNDLE, MAX_PARITY, PARITY_SPREAD, REPAIR_BUDGET, REPAIR_CLEAN, REPAIR_RESIDUAL,
-    REPAIR_WORTH, ROOMY_RUN_MOST, ROOMY_SHARE_MOST, RUNS_KEPT, SINGLE_RUN_MOST, SPREAD_RESIDUAL,
+    BASE_LAYER_SHARE, COPY_REACH, FEEDBACK_INTERVAL, MAX_BUNDLE, MAX_PARITY, PARITY_RESIDUAL, PARITY_RESIDUAL_REPEATED,
+    PARITY_SPREAD, PARITY_WORTH, REPAIR_BUDGET, REPAIR_CLEAN, REPAIR_RESIDUAL, REPAIR_WORTH, ROOMY_RUN_MOST,
+    ROOMY_SHARE_MOST, RUNS_KEPT, SINGLE_RUN_MOST, SPREAD_RESIDUAL, USUAL_FRAME,
 };
 
 /// What the way's losses ask for.
@@ -75,9 +76,8 @@ impl RepairPlan {
 
     /// What repair costs pictures, as a share of their bytes: parity of a usual frame, and repetitions.
     pub fn overhead(&self, is_roomy: bool) -> f64 {
-        let usual = 5;
-        let protected = if is_roomy { 1.0 } else { 0.6 };
-        self.parity(usual, is_roomy) as f64 / usual as f64 * protected + self.share * 2.0
+        let protected = if is_roomy { 1.0 } else { BASE_LAYER_SHARE };
+        self.parity(USUAL_FRAME, is_roomy) as f64 / USUAL_FRAME as f64 * protected + self.share * 2.0
     }
 
     /// Whether parity for every picture would spare nearly all of them the wait for a repetition, if the way had the room:
@@ -119,7 +119,7 @@ impl RepairPlan {
     /// repetition: bytes that nobody misses buy a round trip of delay.
     pub fn parity(&self, count: usize, is_roomy: bool) -> usize {
         let repeats = !is_roomy && self.rtt + FEEDBACK_INTERVAL <= REPAIR_BUDGET;
-        let floor = if repeats { REPAIR_WORTH_SHARE } else { REPAIR_CLEAN };
+        let floor = if repeats { PARITY_WORTH } else { REPAIR_CLEAN };
         if self.share < floor {
             return 0;
         }
@@ -129,7 +129,7 @@ impl RepairPlan {
             return (1..MAX_PARITY).find(is_enough).unwrap_or(MAX_PARITY);
         }
         // What a repetition will make good need not be made good at once.
-        let tolerated = if repeats { 0.03 } else { 0.01 };
+        let tolerated = if repeats { PARITY_RESIDUAL_REPEATED } else { PARITY_RESIDUAL };
         let spread = self.burst().clamp(1.0, 4.0);
         (1..=MAX_PARITY).find(|parity| fails(count, *parity, self.share, spread) <= tolerated).unwrap_or(MAX_PARITY)
     }
@@ -144,9 +144,6 @@ impl RepairPlan {
         }
     }
 }
-
-/// Loss from which parity is added even where repetitions fit.
-const REPAIR_WORTH_SHARE: f64 = 0.05;
 
 fn bounded(value: f64, least: usize, most: usize) -> usize {
     (least..=most).find(|candidate| *candidate as f64 >= value).unwrap_or(most)
