@@ -147,6 +147,14 @@ mod tests {
 
     const OBSERVED: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 5000);
 
+    /// Whose first attempt has begun.
+    fn connecting() -> Rendezvous {
+        let mut rendezvous = Rendezvous::new();
+        rendezvous.start(Time::ZERO);
+        assert_eq!(rendezvous.handle_timeout(Time::ZERO), Some(Step::Connect));
+        rendezvous
+    }
+
     #[test]
     fn it_is_tried_again_at_once_and_then_ever_more_rarely() {
         let mut rendezvous = Rendezvous::new();
@@ -165,17 +173,13 @@ mod tests {
 
     #[test]
     fn a_connection_attempt_has_a_limit() {
-        let mut rendezvous = Rendezvous::new();
-        rendezvous.start(Time::ZERO);
-        rendezvous.handle_timeout(Time::ZERO);
+        let mut rendezvous = connecting();
         assert_eq!(rendezvous.handle_timeout(Time::ZERO + CONNECT_TIMEOUT), Some(Step::Abort));
     }
 
     #[test]
     fn a_welcome_must_come_in_time() {
-        let mut rendezvous = Rendezvous::new();
-        rendezvous.start(Time::ZERO);
-        rendezvous.handle_timeout(Time::ZERO);
+        let mut rendezvous = connecting();
         rendezvous.handle_connected(Time::from_millis(10));
         let ask = Time::from_millis(10) + RENDEZVOUS_ASK;
         assert_eq!(rendezvous.poll_timeout(), Some(ask));
@@ -201,9 +205,7 @@ mod tests {
 
     #[test]
     fn a_silent_rendezvous_is_asked_whether_it_is_there() {
-        let mut rendezvous = Rendezvous::new();
-        rendezvous.start(Time::ZERO);
-        rendezvous.handle_timeout(Time::ZERO);
+        let mut rendezvous = connecting();
         rendezvous.handle_connected(Time::from_millis(10));
         rendezvous.handle_welcome(OBSERVED);
         let quiet = Time::from_millis(10) + RENDEZVOUS_QUIET;
