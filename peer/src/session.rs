@@ -174,15 +174,16 @@ impl Session {
                 biased;
                 () = self.stop.asked() => return Ok(Moment::Over),
                 () = at(ends) => return self.time_is_over(),
-                event = self.events.next() => {
-                    let Some(event) = event else { return Ok(Moment::Over) };
-                    self.take(&event)?;
-                    return Ok(Moment::Event(event));
-                }
+                // Before what comes without end where the processor is busy.
                 _ = self.tick.tick() => return Ok(Moment::Tick),
                 () = at(patience) => {
                     self.patience = None;
                     self.reporter.note(&format!("{}; trying on", self.obstacle()));
+                }
+                event = self.events.next() => {
+                    let Some(event) = event else { return Ok(Moment::Over) };
+                    self.take(&event)?;
+                    return Ok(Moment::Event(event));
                 }
             }
         }
