@@ -149,8 +149,8 @@ async fn prove(link: &Link, rendezvous: SocketAddr, identity: Identity) -> Resul
         match quic.poll_event() {
             Some(QuicEvent::Connected { .. }) => result = Ok(()),
             Some(QuicEvent::Closed { reason, .. }) => result = Err(reason),
-            Some(QuicEvent::Answer { .. }) => continue,
-            _ => {
+            Some(_) => continue,
+            None => {
                 let due = quic.poll_timeout().map_or(ends, |at| ends.min(clock.instant(at).into()));
                 let _ = timeout_at(due, socket.readable()).await;
                 quic.handle_timeout(clock.now());
