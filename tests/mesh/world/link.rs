@@ -20,7 +20,6 @@ pub(crate) struct Link {
     loss: Loss,
     duplication: f64,
     bottleneck: Option<Bottleneck>,
-    policer: Option<Policer>,
     mtu: Option<usize>,
 }
 
@@ -51,13 +50,8 @@ enum Loss {
 struct Bottleneck {
     rate: Bitrate,
     queue: Duration,
-}
-
-/// A rate, and how much of it may be used at once; what is beyond is dropped, nothing ever waits.
-#[derive(Clone, Copy, Debug)]
-struct Policer {
-    rate: Bitrate,
-    burst: Duration,
+    /// Whether what is in the queue has gone at once, and only counts (the generic cell rate algorithm, ITU-T I.371).
+    is_policer: bool,
 }
 
 impl Link {
@@ -100,13 +94,13 @@ impl Link {
 
     /// Moves at most `rate` and drops what would wait longer than `queue`.
     pub(crate) fn bottleneck(mut self, rate: Bitrate, queue: Duration) -> Self {
-        self.bottleneck = Some(Bottleneck { rate, queue });
+        self.bottleneck = Some(Bottleneck { rate, queue, is_policer: false });
         self
     }
 
     /// Passes at most `rate`, that of `burst` at once, and drops the rest: a bottleneck that nobody sees coming.
     pub(crate) fn policer(mut self, rate: Bitrate, burst: Duration) -> Self {
-        self.policer = Some(Policer { rate, burst });
+        self.bottleneck = Some(Bottleneck { rate, queue: burst, is_policer: true });
         self
     }
 
@@ -124,8 +118,6 @@ pub(crate) struct Carrier {
     rng: ChaCha8Rng,
     in_burst: bool,
     busy_until: Time,
-    /// When a policer will have forgotten what it has passed.
-    forgets_at: Time,
     last_arrival: Time,
     last_in_stream: Time,
 }
@@ -138,7 +130,6 @@ impl Carrier {
             rng: ChaCha8Rng::seed_from_u64(seed),
             in_burst: false,
             busy_until: Time::ZERO,
-            forgets_at: Time::ZERO,
             last_arrival: Time::ZERO,
             last_in_stream: Time::ZERO,
         }
@@ -151,7 +142,7 @@ impl Carrier {
 
     /// When an IP packet of `len` bytes handed over at `now` arrives: never, once or twice.
     pub(crate) fn carry(&mut self, now: Time, len: usize) -> Arrivals {
-        if self.link.mtu.is_some_and(|mtu| len > mtu) || self.loses() || self.is_policed(now, len) {
+        if self.link.mtu.is_some_and(|mtu| len > mtu) || self.loses() {
             return Arrivals::default();
         }
         let Some(departure) = self.departure(now, len) else {
@@ -184,20 +175,9 @@ impl Carrier {
         }
     }
 
-    /// Whether a policer drops it (the generic cell rate algorithm, ITU-T I.371).
-    fn is_policed(&mut self, now: Time, len: usize) -> bool {
-        let Some(Policer { rate, burst }) = self.link.policer else { return false };
-        let from = self.forgets_at.max(now);
-        let is_beyond = from.since(now) > burst;
-        if !is_beyond {
-            self.forgets_at = from + Duration::from_micros((len as u64 * 8_000_000).div_ceil(rate.as_bits()));
-        }
-        is_beyond
-    }
-
     /// When the last bit leaves the queue, or `None` when the queue is full.
     fn departure(&mut self, now: Time, len: usize) -> Option<Time> {
-        let Some(Bottleneck { rate, queue }) = self.link.bottleneck else {
+        let Some(Bottleneck { rate, queue, is_policer }) = self.link.bottleneck else {
             return Some(now);
         };
         let start = self.busy_until.max(now);
@@ -206,7 +186,7 @@ impl Carrier {
         }
         let micros = (len as u64 * 8_000_000).div_ceil(rate.as_bits());
         self.busy_until = start + Duration::from_micros(micros);
-        Some(self.busy_until)
+        Some(if is_policer { now } else { self.busy_until })
     }
 
     fn arrival(&mut self, departure: Time) -> Time {
