@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::media::parity::protect;
 use crate::params::{
     DEMAND_AHEAD, GROWTH_STEP, NARROW, PARITY_LEAST, PICTURE_SHARE, PICTURE_SHARE_NARROW, REPAIR_CREDIT, REPAIR_TIMES,
     REPAIR_TIMES_ROOMY, ROOMY, SOUND_RATE,
@@ -28,14 +27,15 @@ use crate::rate::coupling::{Coupling, Share, Sight};
 use crate::rate::estimate::{Estimator, NewPath};
 use crate::rate::history::{History, Loss, News};
 use crate::rate::pace::Pace;
-use crate::rate::parity_queue::ParityQueue;
 use crate::rate::probe::Prober;
 use crate::rate::queue::{Class, Packets, Rank, SendQueue, Urgency};
 use crate::rate::repair::RepairPlan;
 use crate::rate::repeats::Repeats;
+use crate::rate::timed_queue::TimedQueue;
 use crate::units::{Bitrate, PeerId, Time, TrackId, TransferId};
 use crate::wire::feedback::Feedback;
 use crate::wire::packet::Packet;
+use crate::wire::repair::Parity;
 
 /// What goes to one peer.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ pub(super) struct Sender {
     /// The last packet of a picture, of which trains are made.
     last_packet: Option<Packet>,
     copies: Copies,
-    parity: ParityQueue,
+    parity: TimedQueue<Parity>,
     repeats: Repeats,
     /// What this peer may have at most of the uplink that it shares with others, and when that has room again.
     share: Option<Share>,
@@ -105,7 +105,7 @@ impl Sender {
             wake_at: None,
             last_packet: None,
             copies: Copies::default(),
-            parity: ParityQueue::default(),
+            parity: TimedQueue::default(),
             repeats: Repeats::default(),
             share: None,
             uplink_free: now,
@@ -133,11 +133,11 @@ impl Sender {
             return None;
         }
         if self.repair_credit <= 0 {
-            self.repeats.clear();
-            self.parity.clear();
+            self.repeats.clear_due();
+            self.parity.clear_due();
         } else if self.estimator.is_trying_less() {
             // Repetitions are few, and without them a trial that finds only weather has cost pictures.
-            self.parity.clear();
+            self.parity.clear_due();
         }
         if let Some(repeat) = self.repeats.poll(&self.repair, now) {
             let packet = repeat.packets.get(repeat.index)?.clone();
@@ -150,11 +150,7 @@ impl Sender {
             return self.next_of_train(now).or_else(|| self.next_of_bulk(now));
         };
         if next.index + 1 == next.packets.len() {
-            // What nothing depends on is only sent again, unless there is room.
-            let is_base = next.packets.first().is_some_and(|packet| packet.header.temporal_layer == 0);
-            let is_protected = (is_base || self.is_roomy) && self.carries_parity();
-            let count = if is_protected { self.repair.parity(next.packets.len(), self.is_roomy) } else { 0 };
-            self.parity.push(protect(&next.packets, count), self.repair.parity_apart(count), now);
+            self.protect(&next.packets, now);
         }
         let packet = next.packets.get(next.index)?.clone();
         self.last_packet = Some(packet.clone());

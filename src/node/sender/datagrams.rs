@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::{Sender, signed};
+use crate::media::parity::protect;
 use crate::params::{MAX_BUNDLE, SOUND_RATE};
 use crate::rate::queue::{Next, Packets};
 use crate::units::Time;
@@ -40,6 +41,21 @@ impl Sender {
         self.repair_credit -= if is_repair { signed(len) } else { 0 };
         self.count(len, if is_repair { len } else { 0 }, now);
         packet.encode()
+    }
+
+    /// Puts the parity of a picture in line, of which the last packet goes now.
+    pub(super) fn protect(&mut self, packets: &Packets, now: Time) {
+        // What nothing depends on is only sent again, unless there is room.
+        let is_base = packets.first().is_some_and(|packet| packet.header.temporal_layer == 0);
+        if !(is_base || self.is_roomy) || !self.carries_parity() {
+            return;
+        }
+        let count = self.repair.parity(packets.len(), self.is_roomy);
+        let apart = self.repair.parity_apart(count);
+        for (nth, parity) in (1..).zip(protect(packets, count)) {
+            self.parity.push(parity, now + apart * nth);
+        }
+        self.parity.handle_timeout(now);
     }
 
     pub(super) fn send_parity(&mut self, mut parity: Parity, now: Time) -> Bytes {
