@@ -53,6 +53,9 @@ pub const MAX_CONTROL_BACKLOG: usize = 256 * 1024;
 /// 1200, the least every QUIC path carries (RFC 9000 §14), so a change to a narrower path loses nothing.
 pub const PACKET_PAYLOAD: usize = 1100;
 
+/// Bytes of sounds that go in one datagram: as many as a packet of a picture has.
+pub const BUNDLE_LEN: usize = PACKET_PAYLOAD;
+
 /// Largest frame in bytes: a 1080p key frame at the best quality a call would use.
 pub const MAX_FRAME_LEN: usize = 512 * 1024;
 

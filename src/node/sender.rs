@@ -127,7 +127,7 @@ impl Sender {
         self.repeats.handle_timeout(now);
         self.parity.handle_timeout(now);
         if let Some(next) = self.queue.poll(Class::Sound, now) {
-            return Some(self.send_sound(next, now));
+            return self.send_sound(next, now);
         }
         if !self.may_send(now) && !self.is_empty() {
             return None;

@@ -103,7 +103,7 @@ impl SendQueue {
         }
     }
 
-    /// The next packet of a class to send; a sound is taken whole.
+    /// The next packet of a class to send.
     pub fn poll(&mut self, class: Class, now: Time) -> Option<Next> {
         loop {
             let line = match class {
@@ -122,7 +122,7 @@ impl SendQueue {
                 continue;
             }
             let next = Next { packets: queued.packets.clone(), index: queued.sent };
-            queued.sent = if class == Class::Sound { queued.packets.len() } else { queued.sent + 1 };
+            queued.sent += 1;
             if queued.sent >= queued.packets.len() {
                 line.pop_front();
             }

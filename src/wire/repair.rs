@@ -105,6 +105,11 @@ pub struct Bundle {
     pub packets: Vec<Packet>,
 }
 
+/// Bytes of a packet in a bundle.
+pub fn len_in_bundle(packet: &Packet) -> usize {
+    2 + HEADER_LEN + packet.payload.len()
+}
+
 impl Bundle {
     /// The bundle as one datagram.
     pub fn encode(&self) -> Bytes {

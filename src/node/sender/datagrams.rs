@@ -1,5 +1,7 @@
 //! What goes to a peer as it goes: numbered, counted, and sound with copies of the sounds before it.
 
+use std::iter;
+
 use bytes::Bytes;
 
 use super::{Sender, signed};
@@ -11,22 +13,22 @@ use crate::wire::packet::{HEADER_LEN, Packet, wrap_sequence};
 use crate::wire::repair::{Bundle, PARITY_HEADER_LEN, Parity};
 
 impl Sender {
-    pub(super) fn send_sound(&mut self, next: Next, now: Time) -> Bytes {
-        let own: Vec<Packet> = next.packets.to_vec();
-        let count = self.sound_copies();
-        let copied = self.copies.carried_by(&next.packets, count, &self.repair);
-        let is_alone = copied.is_empty() && own.len() == 1;
-        match own.first() {
-            Some(packet) if is_alone => self.send_packet(packet.clone(), Some((next.packets, 0)), false, now),
-            _ => {
-                let repair: usize = copied.iter().map(|packet| packet.payload.len()).sum();
-                let mut bundle = Bundle { hop_sequence: 0, packets: own.into_iter().chain(copied).collect() };
-                let len = bundle.encode().len();
-                bundle.hop_sequence = wrap_sequence(self.history.handle_sent(len, Some((next.packets, 0)), now));
-                self.count(len, repair, now);
-                bundle.encode()
-            }
+    /// A sound with copies of those before it, or a part of one that is too long for them.
+    pub(super) fn send_sound(&mut self, next: Next, now: Time) -> Option<Bytes> {
+        let own = next.packets.get(next.index)?.clone();
+        let copied = match next.packets.len() {
+            1 => self.copies.carried_by(&own, self.sound_copies(), &self.repair),
+            _ => Vec::new(),
+        };
+        if copied.is_empty() {
+            return Some(self.send_packet(own, Some((next.packets, next.index)), false, now));
         }
+        let repair: usize = copied.iter().map(|packet| packet.payload.len()).sum();
+        let mut bundle = Bundle { hop_sequence: 0, packets: iter::once(own).chain(copied).collect() };
+        let len = bundle.encode().len();
+        bundle.hop_sequence = wrap_sequence(self.history.handle_sent(len, Some((next.packets, next.index)), now));
+        self.count(len, repair, now);
+        Some(bundle.encode())
     }
 
     pub(super) fn send_packet(

@@ -3,8 +3,9 @@
 use super::*;
 use crate::media::Frame;
 use crate::media::packetize::packetize;
-use crate::params::{REPEAT_DEADLINE, REPEAT_TWICE};
+use crate::params::{PACKET_PAYLOAD, REPEAT_DEADLINE, REPEAT_TWICE};
 use crate::units::{CaptureTime, FrameNumber};
+use crate::wire::packet::HEADER_LEN;
 use crate::wire::repair::{KIND_BUNDLE, KIND_PARITY};
 use crate::wire::track::FrameKind;
 
@@ -136,23 +137,30 @@ fn a_lost_packet_of_a_frame_that_is_past_is_not_sent_again() {
     assert!(drain(&mut sender, late).is_empty());
 }
 
-#[test]
-fn on_a_lossy_way_sound_carries_copies_and_pictures_parity() {
+/// A sender that has sent sounds of so many bytes over a way that loses one packet in 14, so few that it is not taken for
+/// congestion; the number of the next sound, and when.
+fn on_a_lossy_way(len: usize) -> (Sender, u32, Time) {
     let mut sender = Sender::new(Time::ZERO);
-    // So little that it is not taken for congestion.
-    let fates: Vec<bool> = (0..200).map(|at| at % 14 != 0).collect();
-    let mut now = Time::ZERO;
+    let (mut number, mut sequence, mut now) = (0, 0, Time::ZERO);
     for round in 0..4 {
-        for number in 0..200 {
-            sender.push(frame(2, round * 200 + number, 80), Class::Sound, now + LATER.since(Time::ZERO));
+        for _ in 0..200 {
+            sender.push(frame(2, number, len), Class::Sound, now + LATER.since(Time::ZERO));
+            number += 1;
         }
         let sent = drain(&mut sender, now);
         assert!(round > 0 || sent.iter().all(|datagram| datagram[0] == 1));
-        let report = Feedback { first: round * 200, ..report(&fates) };
-        report_to(&mut sender, &report, now + RTT);
+        let fates: Vec<bool> = (0..sent.len()).map(|at| at % 14 != 0).collect();
+        report_to(&mut sender, &Feedback { first: sequence, ..report(&fates) }, now + RTT);
+        sequence += u32::try_from(sent.len()).unwrap();
         now += Duration::from_secs(2);
     }
-    sender.push(frame(2, 800, 80), Class::Sound, now + LATER.since(Time::ZERO));
+    (sender, number, now)
+}
+
+#[test]
+fn on_a_lossy_way_sound_carries_copies_and_pictures_parity() {
+    let (mut sender, number, mut now) = on_a_lossy_way(80);
+    sender.push(frame(2, number, 80), Class::Sound, now + LATER.since(Time::ZERO));
     sender.push(frame(1, 0, 3000), Class::Picture, now + LATER.since(Time::ZERO));
     let mut kinds = Vec::new();
     while !sender.is_empty() {
@@ -162,4 +170,17 @@ fn on_a_lossy_way_sound_carries_copies_and_pictures_parity() {
     }
     assert_eq!(kinds.first(), Some(&KIND_BUNDLE));
     assert!(kinds.contains(&KIND_PARITY), "{kinds:?}");
+}
+
+#[test]
+fn sound_of_many_bits_fits_in_datagrams_whatever_is_lost() {
+    // Opus at 64, 256 and 510 kbit/s in frames of 20 ms, and of 60 ms at the last.
+    for len in [160, 640, 1275, 3825] {
+        let (mut sender, number, now) = on_a_lossy_way(len);
+        sender.push(frame(2, number, len), Class::Sound, now + LATER.since(Time::ZERO));
+        let sent = drain(&mut sender, now);
+        let longest = sent.iter().map(Bytes::len).max().unwrap();
+        assert!(longest <= PACKET_PAYLOAD + HEADER_LEN, "{longest} bytes of sounds of {len}");
+        assert!(sent.iter().map(Bytes::len).sum::<usize>() > len, "all of it goes");
+    }
 }
