@@ -102,6 +102,17 @@ fn a_stream_brings_everything_in_order_and_late_instead_of_never() {
 }
 
 #[test]
+fn what_a_stream_sends_again_holds_up_nothing_else() {
+    for seed in seeds(5) {
+        let mut carrier = Carrier::new(Link::with_delay(millis(10)).loss(0.4), seed);
+        for at in (0..1000).map(millisecond) {
+            carrier.carry_in_stream(at, 100);
+            assert!(carrier.carry(at, 100).all(|arrival| arrival == at + millis(10)), "seed {seed}");
+        }
+    }
+}
+
+#[test]
 fn the_same_seed_tells_the_same_story() {
     for seed in seeds(3) {
         let traces = [seed, seed, seed + 1].map(|seed| noisy_world(seed).trace());

@@ -153,14 +153,15 @@ impl Carrier {
         Arrivals { first: Some(first), second }
     }
 
-    /// When the same bytes arrive within a stream: what is lost is sent again, and all behind it waits.
+    /// When the same bytes arrive within a stream: what is lost is sent again, and all behind it in the stream waits, but nothing
+    /// else.
     pub(crate) fn carry_in_stream(&mut self, now: Time, len: usize) -> Arrivals {
         let len = self.link.mtu.map_or(len, |mtu| len.min(mtu));
-        let mut attempts = (0..MOST_ATTEMPTS).map(|nth| now + RETRANSMISSION * nth);
-        let arrival = attempts.find_map(|at| self.carry(at, len).next());
-        let first = arrival.map(|at| self.last_in_stream.max(at));
-        self.last_in_stream = first.unwrap_or(self.last_in_stream);
-        Arrivals { first, second: None }
+        let Some(lost) = (0..MOST_ATTEMPTS).find(|_| !self.loses()) else { return Arrivals::default() };
+        let (departure, dropped) = self.departure(now, len).map_or((self.busy_until, 1), |departure| (departure, 0));
+        let arrival = departure + self.link.delay + self.extra() + RETRANSMISSION * (lost + dropped);
+        self.last_in_stream = self.last_in_stream.max(arrival);
+        Arrivals { first: Some(self.last_in_stream), second: None }
     }
 
     fn loses(&mut self) -> bool {
@@ -189,9 +190,12 @@ impl Carrier {
         Some(if is_policer { now } else { self.busy_until })
     }
 
+    fn extra(&mut self) -> Duration {
+        self.link.jitter.mul_f64(fraction(&mut self.rng))
+    }
+
     fn arrival(&mut self, departure: Time) -> Time {
-        let extra = self.link.jitter.mul_f64(fraction(&mut self.rng));
-        let arrival = departure + self.link.delay + extra;
+        let arrival = departure + self.link.delay + self.extra();
         if self.link.order == Order::Mixed {
             return arrival;
         }
