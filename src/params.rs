@@ -694,7 +694,7 @@ pub const GROWTH_TESTED_NEW: f64 = 2.0;
 /// Growth from one report to the next at most: a slow start's.
 pub const GROWTH_AT_ONCE: f64 = 2.0;
 
-/// Share of packets lost that no weather explains: no more is sent than what arrives.
+/// Share of packets lost that is weather only where a trial has shown it: no more is sent than what arrives otherwise.
 pub const LOSS_COLLAPSE: f64 = 0.5;
 
 /// How long the last report of a peer tells something of our uplink: that of a peer who gets nothing any more does not.
@@ -743,6 +743,21 @@ pub const REPAIR_TIMES_ROOMY: i64 = 3;
 
 /// Share of packets lost beyond the weather that is taken for congestion.
 pub const LOSS_ALARM: f64 = 0.08;
+
+/// How much one packet changes what share is taken to be lost: some 500 are remembered.
+pub const LOSS_WEIGHT: f64 = 0.002;
+
+/// How many times the weather's loss, besides [`LOSS_ALARM`], is taken for congestion.
+pub const LOSS_WORSE: f64 = 2.0;
+
+/// Loss that falls to this part of it when less is sent came from sending too much.
+pub const LOSS_RELIEF: f64 = 0.6;
+
+/// How much less than the weather's loss may be chance.
+pub const LOSS_CHANCE: f64 = 0.02;
+
+/// Which part of what lies beyond that is taken off the weather with each report: losses come in bursts.
+pub const LOSS_CLEARING: f64 = 0.01;
 
 /// How long much less is sent to see whether loss comes from sending too much.
 pub const LOSS_TRIAL: Duration = Duration::from_millis(1200);

@@ -21,8 +21,8 @@ use crate::params::{
     CAPACITY_MEMORY, CAPACITY_NEAR, CAPACITY_REACH, COLLAPSE_SHARE, COUPLED_CAPACITY_MEMORY, COUPLED_CAPACITY_REACH,
     CUT_REST, CUT_SHARE, CUT_SHARE_DRAIN, CUT_SHARE_TRIAL, ESTIMATE_FLOOR, ESTIMATE_MAX, ESTIMATE_START,
     FEEDBACK_INTERVAL_MAX, FEEDBACK_TIMEOUT, FULL_MEMORY, GROWTH_AT_ONCE, GROWTH_FAST, GROWTH_NARROW, GROWTH_NEW,
-    GROWTH_SHARED, GROWTH_SLOW, GROWTH_STEP, GROWTH_TESTED, GROWTH_TESTED_NEW, GROWTH_UNTESTED, IDLE_SHARE,
-    LOSS_COLLAPSE, NARROW, OWN_QUEUE_MEMORY, PACKET_PAYLOAD, QUEUE_DRAIN, QUEUE_GROWN, QUEUE_QUIET, QUEUE_SAMPLE,
+    GROWTH_SHARED, GROWTH_SLOW, GROWTH_STEP, GROWTH_TESTED, GROWTH_TESTED_NEW, GROWTH_UNTESTED, IDLE_SHARE, NARROW,
+    OWN_QUEUE_MEMORY, PACKET_PAYLOAD, QUEUE_DRAIN, QUEUE_GROWN, QUEUE_QUIET, QUEUE_SAMPLE,
 };
 use crate::units::{Bitrate, Time};
 
@@ -185,7 +185,7 @@ impl Estimator {
             self.cut(self.delivered.rate().min(self.rate) * CUT_SHARE_TRIAL, now);
         } else if is_doubtful || is_full && self.delay.has_just_resumed() {
             self.last_growth = now;
-        } else if is_full || self.weather.share() > LOSS_COLLAPSE {
+        } else if is_full || self.weather.is_collapse() {
             self.cut_to_delivered(queue, now);
         } else {
             self.queue_before = Duration::ZERO;

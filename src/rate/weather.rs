@@ -5,7 +5,10 @@
 //! again. Whoever comes to a way that others keep full sees no queue in it, only loss; so does whoever loses to radio.
 
 use super::history::News;
-use crate::params::{LOSS_ALARM, LOSS_TRIAL, LOSS_TRIAL_LEAST, LOSS_TRIAL_SETTLE};
+use crate::params::{
+    LOSS_ALARM, LOSS_CHANCE, LOSS_CLEARING, LOSS_COLLAPSE, LOSS_RELIEF, LOSS_TRIAL, LOSS_TRIAL_LEAST,
+    LOSS_TRIAL_SETTLE, LOSS_WEIGHT, LOSS_WORSE,
+};
 use crate::units::Time;
 
 /// Judges losses.
@@ -49,6 +52,12 @@ impl Weather {
         self.share
     }
 
+    /// Whether more is lost than any weather explains: more than half of it, or far more than when less was tried.
+    pub(super) fn is_collapse(&self) -> bool {
+        let is_known = self.seen > LOSS_TRIAL_LEAST && self.trial.is_none();
+        is_known && self.share > LOSS_COLLAPSE.max(self.accepted + LOSS_ALARM)
+    }
+
     /// Whether less is sent to see what comes of it.
     pub(super) fn is_trying(&self) -> bool {
         self.trial.is_some()
@@ -58,16 +67,16 @@ impl Weather {
     pub(super) fn judge(&mut self, news: &News, rate: f64, now: Time) -> Verdict {
         for lost in std::iter::repeat_n(1.0, news.lost.len()).chain(std::iter::repeat_n(0.0, news.arrived.len())) {
             self.seen += 1;
-            let weight = (1.0 / self.seen as f64).max(0.002);
+            let weight = (1.0 / self.seen as f64).max(LOSS_WEIGHT);
             self.share += (lost - self.share) * weight;
         }
         // Better weather is believed slowly: losses come in bursts.
-        self.accepted -= (self.accepted - self.share - 0.02).max(0.0) * 0.01;
+        self.accepted -= (self.accepted - self.share - LOSS_CHANCE).max(0.0) * LOSS_CLEARING;
         if let Some(trial) = &mut self.trial {
             trial.note(news);
             return if now.since(trial.began) < LOSS_TRIAL { Verdict::Wait } else { self.conclude() };
         }
-        if self.seen > LOSS_TRIAL_LEAST && self.share > self.accepted * 2.0 + LOSS_ALARM {
+        if self.seen > LOSS_TRIAL_LEAST && self.share > self.accepted * LOSS_WORSE + LOSS_ALARM {
             self.trial = Some(Trial { began: now, share: self.share, rate, lost: 0, total: 0 });
             return Verdict::TryLess;
         }
@@ -80,11 +89,12 @@ impl Weather {
             return Verdict::Fair;
         }
         let share = trial.lost as f64 / trial.total as f64;
-        self.share = share;
-        if share <= trial.share * 0.6 {
+        if share <= trial.share * LOSS_RELIEF {
+            self.share = share;
             return Verdict::Fair;
         }
-        self.accepted = share.max(trial.share);
+        // A trial's packets are few, and by themselves may tell of far more loss than there is.
+        self.accepted = self.share.max(trial.share);
         Verdict::Restore(trial.rate)
     }
 }
@@ -141,6 +151,25 @@ mod tests {
         assert!(verdicts.contains(&Verdict::TryLess) && verdicts.contains(&Verdict::Restore(1e6)), "{verdicts:?}");
         let later = run(&mut weather, 20, Time::from_millis(2000));
         assert!(later.iter().all(|verdict| *verdict == Verdict::Fair), "{later:?}");
+    }
+
+    #[test]
+    fn heavy_weather_is_no_collapse_though_a_trial_s_few_packets_look_worse() {
+        let mut weather = Weather::default();
+        let mut verdict = Verdict::Fair;
+        for tenth in 0..200_u64 {
+            assert!(!weather.is_collapse(), "after {tenth} tenths of a second");
+            let sent = Time::from_millis(tenth * 100);
+            let is_settled = weather.trial.is_some_and(|trial| sent >= trial.began + LOSS_TRIAL_SETTLE);
+            verdict = weather.judge(&news(if is_settled { 60 } else { 40 }, sent), 1e6, sent);
+            if matches!(verdict, Verdict::Restore(_)) {
+                break;
+            }
+        }
+        assert_eq!(verdict, Verdict::Restore(1e6));
+        assert!(!weather.is_collapse(), "{weather:?}");
+        run(&mut weather, 90, Time::from_millis(30_000));
+        assert!(weather.is_collapse(), "{weather:?}");
     }
 
     #[test]
