@@ -300,6 +300,11 @@ impl Sender {
         arrived
     }
 
+    /// When the newest packet was sent that is known to have arrived.
+    pub(super) fn arrived_until(&self) -> Option<Time> {
+        self.history.arrived_until()
+    }
+
     /// What is in no hurry.
     pub(super) fn bulk(&mut self) -> &mut Bulk {
         &mut self.bulk

@@ -192,6 +192,9 @@ impl Node {
                 let rtt = peer.agent.rtt().unwrap_or_default();
                 let uplink = Shared { coupling: &mut self.coupling, peer: id, media };
                 let arrived = peer.sender.handle_feedback(&feedback, rtt, uplink, now);
+                if let Some(sent) = peer.sender.arrived_until() {
+                    peer.agent.handle_reported(sent);
+                }
                 let told =
                     arrived.into_iter().map(|(transfer, bytes)| Event::BulkArrived { peer: id, transfer, bytes });
                 self.events.extend(told);

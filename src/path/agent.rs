@@ -198,6 +198,12 @@ impl Agent {
         self.measured = Some(rtt);
     }
 
+    /// A report says that something has arrived that was `sent` by the selected path: where much is lost, all of the few
+    /// acknowledgements of QUIC's may be.
+    pub fn handle_reported(&mut self, sent: Time) {
+        self.unanswered.settle(sent);
+    }
+
     /// Something of the peer's came by `route`. That says nothing of our own direction; but a peer that speaks by another
     /// way than ours may have lost ours.
     pub fn handle_received(&mut self, route: Route, now: Time) {

@@ -116,7 +116,7 @@ impl History {
         let mut news = News::default();
         let Some(newest) = self.next.checked_sub(1) else { return news };
         let first = unwrap_sequence(Some(newest), feedback.first);
-        let overtaker = self.arrived.and_then(|arrived| self.sent.get(&arrived)).map(|sent| sent.at);
+        let overtaker = self.arrived_until();
         self.reordering = self.reordering.mul_f64(REORDERING_KEPT);
         for (sequence, arrival) in (first..).zip(&feedback.arrivals) {
             let Some(sent) = self.sent.get_mut(&sequence) else { continue };
@@ -140,12 +140,14 @@ impl History {
         news
     }
 
+    /// When the newest packet was sent that is known to have arrived.
+    pub fn arrived_until(&self) -> Option<Time> {
+        Some(self.sent.get(&self.arrived?)?.at)
+    }
+
     /// Takes for lost what is missing though enough that was sent later has arrived (RFC 8985, section 3).
     fn lose(&mut self, first: u64) -> Vec<Loss> {
-        let Some((arrived, newest)) = self.arrived.and_then(|arrived| Some((arrived, self.sent.get(&arrived)?.at)))
-        else {
-            return Vec::new();
-        };
+        let Some((arrived, newest)) = self.arrived.zip(self.arrived_until()) else { return Vec::new() };
         // Where nothing is overtaken a report says all that can be said about what it covers.
         let first = if self.reordering.is_zero() { first } else { 0 };
         let end = arrived.saturating_sub(REORDERING);

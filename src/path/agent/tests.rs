@@ -96,6 +96,20 @@ fn who_is_answered_is_not_doubted_whichever_way_the_other_side_speaks() {
 }
 
 #[test]
+fn what_a_report_says_has_arrived_is_not_doubted_and_what_was_said_since_is() {
+    let mut pair = Pair::met();
+    for _ in 0..100 {
+        pair.left.handle_asked(pair.now);
+        pair.lose_direct(Duration::from_millis(20));
+        pair.left.handle_reported(pair.now);
+    }
+    assert_eq!(pair.left.selected(), Some(direct(RIGHT)));
+    pair.left.handle_asked(pair.now + Duration::from_micros(1));
+    pair.lose_direct(DEAD_AFTER + Duration::from_millis(100));
+    assert_eq!(pair.left.selected(), Some(RELAY));
+}
+
+#[test]
 fn a_peer_that_left_our_path_makes_us_doubt_it_though_we_ask_nothing() {
     let mut pair = Pair::met();
     pair.left.handle_received(RELAY, pair.now);
