@@ -782,6 +782,13 @@ pub const REPAIR_CLEAN: f64 = 0.005;
 /// Share of sounds that may stay lost after repair: one in a thousand.
 pub const REPAIR_RESIDUAL: f64 = 0.001;
 
+/// Loss from which sounds go twice where that fits: of those and of one copy each, one in a thousand is lost.
+pub const ECHO_LEAST: f64 = 0.03;
+
+/// How much later a sound goes for the second time: half of the usual 20 ms later, so that a burst hardly takes it and the one
+/// after it, too.
+pub const ECHO_AFTER: Duration = Duration::from_millis(10);
+
 /// Loss from which pictures carry parity though a repetition comes in time: one in twenty of those is lost, too.
 pub const PARITY_WORTH: f64 = 0.05;
 
@@ -811,6 +818,10 @@ pub const ROOMY_SHARE_MOST: f64 = 0.32;
 
 /// Packets lost in a row, on average, up to which it is: longer runs take whole pictures with all that would make them good.
 pub const ROOMY_RUN_MOST: f64 = 12.0;
+
+/// Share of frames that may stay incomplete where there is room: one in half a minute. Each holds up all that follow for a
+/// repetition.
+pub const ROOMY_RESIDUAL: f64 = 0.001;
 
 /// How many times as long as by pure chance runs of losses may be that are still taken for single losses.
 pub const SINGLE_RUN_MOST: f64 = 1.35;

@@ -37,6 +37,8 @@ use crate::wire::feedback::Feedback;
 use crate::wire::packet::Packet;
 use crate::wire::repair::Parity;
 
+use datagrams::Sound;
+
 /// What goes to one peer.
 #[derive(Debug)]
 pub(super) struct Sender {
@@ -54,6 +56,8 @@ pub(super) struct Sender {
     /// The last packet of a picture, of which trains are made.
     last_packet: Option<Packet>,
     copies: Copies,
+    /// Sounds that go a second time.
+    echoes: TimedQueue<Sound>,
     parity: TimedQueue<Parity>,
     repeats: Repeats,
     /// What this peer may have at most of the uplink that it shares with others, and when that has room again.
@@ -105,6 +109,7 @@ impl Sender {
             wake_at: None,
             last_packet: None,
             copies: Copies::default(),
+            echoes: TimedQueue::default(),
             parity: TimedQueue::default(),
             repeats: Repeats::default(),
             share: None,
@@ -124,10 +129,14 @@ impl Sender {
     /// The next datagram, if one may go now. The uplink has room from `uplink_free` on, for all but sound.
     pub(super) fn poll(&mut self, uplink_free: Time, now: Time) -> Option<Bytes> {
         self.uplink_free = uplink_free;
+        self.echoes.handle_timeout(now);
         self.repeats.handle_timeout(now);
         self.parity.handle_timeout(now);
         if let Some(next) = self.queue.poll(Class::Sound, now) {
             return self.send_sound(next, now);
+        }
+        if let Some(sound) = self.echoes.poll() {
+            return Some(self.send_echo(sound, now));
         }
         if !self.may_send(now) && !self.is_empty() {
             return None;
@@ -186,20 +195,22 @@ impl Sender {
 
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.queue.is_empty() && self.parity.is_empty() && self.repeats.is_empty()
+        self.queue.is_empty() && self.echoes.is_empty() && self.parity.is_empty() && self.repeats.is_empty()
     }
 
     /// How much what goes next matters, if it may go now.
     pub(super) fn urgency(&self, now: Time) -> Option<Urgency> {
         let idle = |rank| Urgency { rank, deadline: now, is_fresh: true };
         let parity = (!self.parity.is_empty()).then(|| idle(Rank::Repair));
-        let waiting = self.queue.urgency().into_iter().chain(self.repeats.urgency()).chain(parity).min();
+        let echo = self.echoes.has_due(now).then(|| idle(Rank::Sound));
+        let waiting = self.queue.urgency().into_iter().chain(self.repeats.urgency()).chain(parity).chain(echo).min();
         self.has_due(now).then(|| waiting.unwrap_or(idle(Rank::Idle)))
     }
 
     /// Whether something may go now.
     fn has_due(&self, now: Time) -> bool {
         self.queue.has_sound()
+            || self.echoes.has_due(now)
             || (!self.is_empty() || self.later_due().is_some_and(|at| at <= now)) && self.may_send(now)
             || self.idle_due().is_some_and(|at| at <= now)
     }
@@ -220,7 +231,7 @@ impl Sender {
 
     /// How much of the rate is left for pictures when repair and so many tracks of sound have taken their share.
     pub(super) fn picture_rate(&self, sounds: usize) -> Bitrate {
-        let sound = SOUND_RATE.as_bits() * (sounds * (1 + self.sound_copies())) as u64;
+        let sound = SOUND_RATE.as_bits() * (sounds * self.sound_repair().times()) as u64;
         let (times, of) = if self.is_narrow() { PICTURE_SHARE_NARROW } else { PICTURE_SHARE };
         let left = (self.rate().as_bits() * times / of).saturating_sub(sound);
         let overhead = if self.carries_parity() { self.repair.overhead(self.is_roomy) } else { 0.0 };
@@ -258,7 +269,7 @@ impl Sender {
         let free = self.free_at();
         let later = self.later_due().map(|due| due.max(free)).into_iter().chain(self.idle_due()).min();
         let due = if self.is_empty() { later } else { Some(free) };
-        self.wake_at = due.filter(|due| *due > now);
+        self.wake_at = due.into_iter().chain(self.echoes.later_due()).min().filter(|due| *due > now);
     }
 
     /// A report of the peer's. `rtt` is the path's round-trip time. Gives how many bytes of which transfers have arrived.

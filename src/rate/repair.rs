@@ -10,9 +10,9 @@ use std::time::Duration;
 use super::history::{Loss, News};
 use super::odds::{fails, fails_spread, lacking};
 use crate::params::{
-    BASE_LAYER_SHARE, COPY_REACH, FEEDBACK_INTERVAL, MAX_BUNDLE, MAX_PARITY, PARITY_RESIDUAL, PARITY_RESIDUAL_REPEATED,
-    PARITY_SPREAD, PARITY_WORTH, REPAIR_BUDGET, REPAIR_CLEAN, REPAIR_RESIDUAL, REPAIR_WORTH, ROOMY_RUN_MOST,
-    ROOMY_SHARE_MOST, RUNS_KEPT, SINGLE_RUN_MOST, SPREAD_RESIDUAL, USUAL_FRAME,
+    BASE_LAYER_SHARE, COPY_REACH, ECHO_LEAST, FEEDBACK_INTERVAL, MAX_BUNDLE, MAX_PARITY, PARITY_RESIDUAL,
+    PARITY_RESIDUAL_REPEATED, PARITY_SPREAD, PARITY_WORTH, REPAIR_BUDGET, REPAIR_CLEAN, REPAIR_RESIDUAL, REPAIR_WORTH,
+    ROOMY_RESIDUAL, ROOMY_RUN_MOST, ROOMY_SHARE_MOST, RUNS_KEPT, SINGLE_RUN_MOST, SPREAD_RESIDUAL, USUAL_FRAME,
 };
 
 /// What the way's losses ask for.
@@ -91,13 +91,20 @@ impl RepairPlan {
         self.burst() * (1.0 - self.share) < SINGLE_RUN_MOST
     }
 
-    /// How many of the sounds before it a sound carries.
-    pub fn sound_copies(&self) -> usize {
+    /// Whether sounds are to go twice where that fits: a copy makes a loss good only with a sound that follows, and all sounds
+    /// wait as long as nearly all of the copies take.
+    pub fn wants_echoes(&self) -> bool {
+        self.share >= ECHO_LEAST
+    }
+
+    /// How many of the sounds before it a sound carries, if each goes once or twice.
+    pub fn sound_copies(&self, is_echoed: bool) -> usize {
         if self.share < REPAIR_CLEAN {
             return 0;
         }
         // Each copy multiplies what stays lost by the share again; a burst takes that many copies with it.
-        let needed = REPAIR_RESIDUAL.ln() / self.share.clamp(REPAIR_CLEAN, 0.9).ln();
+        let lost = self.share.clamp(REPAIR_CLEAN, 0.9).powi(if is_echoed { 2 } else { 1 });
+        let needed = REPAIR_RESIDUAL.ln() / lost.ln();
         let copies = needed.ceil() - 1.0 + (self.burst() - 1.0).round();
         bounded(copies, 1, MAX_BUNDLE - 1)
     }
@@ -128,8 +135,12 @@ impl RepairPlan {
             let is_enough = |parity: &usize| fails_spread(&lacking, *parity, self.share) <= SPREAD_RESIDUAL;
             return (1..MAX_PARITY).find(is_enough).unwrap_or(MAX_PARITY);
         }
-        // What a repetition will make good need not be made good at once.
-        let tolerated = if repeats { PARITY_RESIDUAL_REPEATED } else { PARITY_RESIDUAL };
+        let tolerated = match (is_roomy, repeats) {
+            (true, _) => ROOMY_RESIDUAL,
+            // What a repetition will make good need not be made good at once.
+            (false, true) => PARITY_RESIDUAL_REPEATED,
+            (false, false) => PARITY_RESIDUAL,
+        };
         let spread = self.burst().clamp(1.0, 4.0);
         (1..=MAX_PARITY).find(|parity| fails(count, *parity, self.share, spread) <= tolerated).unwrap_or(MAX_PARITY)
     }
@@ -176,16 +187,24 @@ mod tests {
 
     #[test]
     fn nothing_is_added_on_a_clean_way() {
-        assert_eq!(plan(0, 1, 50).sound_copies(), 0);
+        assert_eq!(plan(0, 1, 50).sound_copies(false), 0);
         assert_eq!(plan(0, 1, 300).parity(10, false), 0);
     }
 
     #[test]
     fn sound_carries_more_copies_the_more_is_lost() {
-        assert_eq!(plan(2, 1, 50).sound_copies(), 1);
-        assert_eq!(plan(10, 1, 50).sound_copies(), 2);
-        assert_eq!(plan(20, 1, 50).sound_copies(), 3);
-        assert_eq!(plan(10, 5, 50).sound_copies(), 3);
+        assert_eq!(plan(2, 1, 50).sound_copies(false), 1);
+        assert_eq!(plan(10, 1, 50).sound_copies(false), 2);
+        assert_eq!(plan(20, 1, 50).sound_copies(false), 3);
+        assert_eq!(plan(10, 5, 50).sound_copies(false), 3);
+    }
+
+    #[test]
+    fn sounds_go_twice_where_a_copy_would_often_be_lost_itself_and_need_fewer_copies_then() {
+        assert!(!plan(2, 1, 50).wants_echoes() && plan(4, 1, 50).wants_echoes());
+        assert_eq!(plan(10, 1, 50).sound_copies(true), 1);
+        assert_eq!(plan(20, 1, 50).sound_copies(true), 2);
+        assert_eq!(plan(10, 5, 50).sound_copies(true), 3, "a burst takes both");
     }
 
     #[test]
@@ -208,7 +227,7 @@ mod tests {
     fn a_roomy_way_carries_parity_so_that_no_picture_waits_for_a_repetition() {
         assert_eq!(plan(0, 1, 50).parity(5, true), 0, "on a clean way nothing does");
         let plan = plan(2, 1, 50);
-        assert_eq!((plan.parity(5, false), plan.parity(5, true)), (0, 1));
+        assert_eq!((plan.parity(5, false), plan.parity(5, true)), (0, 2));
         assert!(plan.overhead(true) > plan.overhead(false));
     }
 

@@ -38,6 +38,11 @@ impl<T> TimedQueue<T> {
         self.later.front().map(|(at, _)| *at)
     }
 
+    /// Whether something is due then.
+    pub fn has_due(&self, now: Time) -> bool {
+        !self.is_empty() || self.later_due().is_some_and(|at| at <= now)
+    }
+
     /// The next that is due, which stays.
     pub fn peek(&self) -> Option<&T> {
         self.due.front()

@@ -1,34 +1,48 @@
 //! What goes to a peer as it goes: numbered, counted, and sound with copies of the sounds before it.
 
-use std::iter;
-
 use bytes::Bytes;
 
 use super::{Sender, signed};
 use crate::media::parity::protect;
-use crate::params::{MAX_BUNDLE, SOUND_RATE};
+use crate::params::{ECHO_AFTER, SOUND_RATE};
 use crate::rate::queue::{Next, Packets};
 use crate::units::Time;
 use crate::wire::packet::{HEADER_LEN, Packet, wrap_sequence};
 use crate::wire::repair::{Bundle, PARITY_HEADER_LEN, Parity};
 
 impl Sender {
-    /// A sound with copies of those before it, or a part of one that is too long for them.
+    /// A sound with copies of those before it, of which an echo may follow, or a part of one that is too long for them.
     pub(super) fn send_sound(&mut self, next: Next, now: Time) -> Option<Bytes> {
         let own = next.packets.get(next.index)?.clone();
-        let copied = match next.packets.len() {
-            1 => self.copies.carried_by(&own, self.sound_copies(), &self.repair),
-            _ => Vec::new(),
-        };
-        if copied.is_empty() {
+        if next.packets.len() > 1 {
             return Some(self.send_packet(own, Some((next.packets, next.index)), false, now));
         }
-        let repair: usize = copied.iter().map(|packet| packet.payload.len()).sum();
-        let mut bundle = Bundle { hop_sequence: 0, packets: iter::once(own).chain(copied).collect() };
+        let SoundRepair { copies, is_echoed } = self.sound_repair();
+        let copied = self.copies.carried_by(&own, copies, &self.repair);
+        if copied.is_empty() && !is_echoed {
+            return Some(self.send_packet(own, Some((next.packets, 0)), false, now));
+        }
+        let sound = Sound { own: next.packets, copied };
+        if is_echoed {
+            self.echoes.push(sound.clone(), now + ECHO_AFTER);
+        }
+        let repair = sound.copied.iter().map(|packet| packet.payload.len()).sum();
+        Some(self.send_bundle(sound, repair, now))
+    }
+
+    /// A sound that went a moment ago, with all it carried.
+    pub(super) fn send_echo(&mut self, sound: Sound, now: Time) -> Bytes {
+        let packets = sound.own.iter().chain(&sound.copied);
+        let repair = packets.map(|packet| packet.payload.len()).sum();
+        self.send_bundle(sound, repair, now)
+    }
+
+    fn send_bundle(&mut self, Sound { own, copied }: Sound, repair: usize, now: Time) -> Bytes {
+        let mut bundle = Bundle { hop_sequence: 0, packets: own.iter().cloned().chain(copied).collect() };
         let len = bundle.encode().len();
-        bundle.hop_sequence = wrap_sequence(self.history.handle_sent(len, Some((next.packets, next.index)), now));
+        bundle.hop_sequence = wrap_sequence(self.history.handle_sent(len, Some((own, 0)), now));
         self.count(len, repair, now);
-        Some(bundle.encode())
+        bundle.encode()
     }
 
     pub(super) fn send_packet(
@@ -89,7 +103,36 @@ impl Sender {
         usize::try_from(sounds.saturating_sub(1)).unwrap_or(usize::MAX)
     }
 
-    pub(super) fn sound_copies(&self) -> usize {
-        self.repair.sound_copies().min(self.copies_that_fit()).min(MAX_BUNDLE - 1)
+    /// What is sent besides each sound.
+    pub(super) fn sound_repair(&self) -> SoundRepair {
+        let fit = self.copies_that_fit();
+        let copies = self.repair.sound_copies(true);
+        if self.repair.wants_echoes() && 2 * (1 + copies) <= 1 + fit {
+            return SoundRepair { copies, is_echoed: true };
+        }
+        SoundRepair { copies: self.repair.sound_copies(false).min(fit), is_echoed: false }
     }
+}
+
+/// What is sent besides a sound.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SoundRepair {
+    /// How many of those before it it carries.
+    copies: usize,
+    /// Whether all that goes twice.
+    is_echoed: bool,
+}
+
+impl SoundRepair {
+    /// How many times as much as the sound alone goes.
+    pub(super) fn times(self) -> usize {
+        (1 + self.copies) * if self.is_echoed { 2 } else { 1 }
+    }
+}
+
+/// A sound and what it carries.
+#[derive(Clone, Debug)]
+pub(super) struct Sound {
+    own: Packets,
+    copied: Vec<Packet>,
 }

@@ -3,10 +3,10 @@
 use super::*;
 use crate::media::Frame;
 use crate::media::packetize::packetize;
-use crate::params::{PACKET_PAYLOAD, REPEAT_DEADLINE, REPEAT_TWICE};
+use crate::params::{ECHO_AFTER, PACKET_PAYLOAD, REPEAT_DEADLINE, REPEAT_TWICE};
 use crate::units::{CaptureTime, FrameNumber};
 use crate::wire::packet::HEADER_LEN;
-use crate::wire::repair::{KIND_BUNDLE, KIND_PARITY};
+use crate::wire::repair::{Bundle, KIND_BUNDLE, KIND_PARITY};
 use crate::wire::track::FrameKind;
 
 const LATER: Time = Time::from_millis(1000);
@@ -170,6 +170,23 @@ fn on_a_lossy_way_sound_carries_copies_and_pictures_parity() {
     }
     assert_eq!(kinds.first(), Some(&KIND_BUNDLE));
     assert!(kinds.contains(&KIND_PARITY), "{kinds:?}");
+}
+
+#[test]
+fn on_a_lossy_way_with_room_sound_goes_twice_and_not_in_the_same_moment() {
+    let (mut sender, number, now) = on_a_lossy_way(80);
+    sender.estimator.handle_probe(Bitrate::from_kilobits(2000), now);
+    // Until the echoes of before have gone.
+    let quiet = now + ECHO_AFTER;
+    drain(&mut sender, quiet);
+    sender.push(frame(2, number, 80), Class::Sound, quiet + LATER.since(Time::ZERO));
+    let first = drain(&mut sender, quiet);
+    assert_eq!(first.len(), 1);
+    assert_eq!(timeout(&mut sender, quiet), Some(quiet + ECHO_AFTER));
+    let echo = drain(&mut sender, quiet + ECHO_AFTER);
+    let [first, echo] = [&first[0], &echo[0]].map(|datagram| Bundle::decode(datagram).unwrap());
+    assert_eq!(echo.hop_sequence, first.hop_sequence + 1, "a packet of its own");
+    assert_eq!(echo.packets, first.packets);
 }
 
 #[test]
