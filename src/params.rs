@@ -785,6 +785,12 @@ pub const REPAIR_RESIDUAL: f64 = 0.001;
 /// Loss from which sounds go twice where that fits: of those and of one copy each, one in a thousand is lost.
 pub const ECHO_LEAST: f64 = 0.03;
 
+/// Which part of the rate sound may take with its copies where pictures go, too: one of so many.
+pub const COPY_PARTS: u64 = 2;
+
+/// Which part of it when all that goes twice: it saves a moment, and on a narrow way pictures need it more.
+pub const ECHO_PARTS: u64 = 3;
+
 /// How much later a sound goes for the second time: half of the usual 20 ms later, so that a burst hardly takes it and the one
 /// after it, too.
 pub const ECHO_AFTER: Duration = Duration::from_millis(10);

@@ -37,7 +37,7 @@ fn twenty_percent_of_loss_are_borne() {
     let heard = rung(&way().loss(0.2), secs(30));
     assert!(heard.concealed <= 0.02 && heard.frozen <= 0.03, "{heard:?}");
     // Nearly all is made good by what follows within 20 ms.
-    assert!(heard.delay <= millis(60), "{heard:?}");
+    assert!(heard.delay <= millis(80), "{heard:?}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Sender, signed};
 use crate::media::parity::protect;
-use crate::params::{ECHO_AFTER, SOUND_RATE};
+use crate::params::{COPY_PARTS, ECHO_AFTER, ECHO_PARTS, SOUND_RATE};
 use crate::rate::queue::{Next, Packets};
 use crate::units::Time;
 use crate::wire::packet::{HEADER_LEN, Packet, wrap_sequence};
@@ -92,24 +92,23 @@ impl Sender {
         self.bulk.handle_media(len, now);
     }
 
-    /// A way that is too narrow loses more the more is sent: copies would drown what they are to save.
-    fn copies_that_fit(&self) -> usize {
+    /// How many times a sound may go in all: as often as fits in the rate, or, where pictures go, too, in one of so many parts of
+    /// it. A way that is too narrow loses more the more is sent: copies would drown what they are to save.
+    fn sounds_that_fit(&self, parts: u64) -> usize {
         if self.estimator.is_trying_less() {
-            return 0;
+            return 1;
         }
-        // Half of the rate is for sound, all of it where no pictures go, and one of its parts for the sound itself.
-        let parts = if self.last_packet.is_some() { 2 } else { 1 };
-        let sounds = self.rate().as_bits() / parts / SOUND_RATE.as_bits();
-        usize::try_from(sounds.saturating_sub(1)).unwrap_or(usize::MAX)
+        let parts = if self.last_packet.is_some() { parts } else { 1 };
+        usize::try_from(self.rate().as_bits() / parts / SOUND_RATE.as_bits()).unwrap_or(usize::MAX)
     }
 
     /// What is sent besides each sound.
     pub(super) fn sound_repair(&self) -> SoundRepair {
-        let fit = self.copies_that_fit();
-        let copies = self.repair.sound_copies(true);
-        if self.repair.wants_echoes() && 2 * (1 + copies) <= 1 + fit {
-            return SoundRepair { copies, is_echoed: true };
+        let echoed = SoundRepair { copies: self.repair.sound_copies(true), is_echoed: true };
+        if self.repair.wants_echoes() && echoed.times() <= self.sounds_that_fit(ECHO_PARTS) {
+            return echoed;
         }
+        let fit = self.sounds_that_fit(COPY_PARTS).saturating_sub(1);
         SoundRepair { copies: self.repair.sound_copies(false).min(fit), is_echoed: false }
     }
 }
