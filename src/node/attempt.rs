@@ -27,7 +27,7 @@ impl Attempt {
     }
 
     /// When it is given up even if answers come.
-    pub(super) fn last_deadline(&self) -> Time {
+    pub(super) fn last_deadline(self) -> Time {
         self.began + CONNECT_MOST
     }
 }

@@ -286,9 +286,10 @@ impl Node {
                 Link::Down { retry } => self.may_open(peer).then_some(retry),
                 Link::Opening(attempt) => Some(attempt.deadline()),
                 Link::PutOut { until } => Some(until),
-                Link::Up => peer.greeting.map(|attempt| attempt.last_deadline()),
+                Link::Greeting(attempt) => attempt.map(Attempt::last_deadline),
+                Link::Up => None,
             };
-            let flow = (peer.link == Link::Up).then(|| [peer.sender.poll_timeout(), peer.watch.feedback_due()]);
+            let flow = peer.is_connected().then(|| [peer.sender.poll_timeout(), peer.watch.feedback_due()]);
             let flow = flow.into_iter().flatten().flatten();
             let frames = peer.watch.poll_timeout().filter(|_| !peer.is_put_out());
             [link, peer.agent.poll_timeout(), frames].into_iter().flatten().chain(flow).min()
@@ -303,7 +304,7 @@ impl Node {
     /// What has passed between us and each peer.
     pub fn stats(&mut self, now: Time) -> BTreeMap<PeerId, PeerStats> {
         let is_tunnelled = self.is_tunnelled;
-        let connected = self.peers.iter_mut().filter(|(_, peer)| peer.link == Link::Up);
+        let connected = self.peers.iter_mut().filter(|(_, peer)| peer.is_connected());
         connected
             .map(|(id, peer)| {
                 peer.meter.handle_timeout(now);
@@ -315,7 +316,7 @@ impl Node {
 
     /// How many members of the room we were introduced to, but cannot speak to yet.
     pub fn missing_peers(&self) -> usize {
-        self.peers.values().filter(|peer| peer.is_in_room && peer.link != Link::Up).count()
+        self.peers.values().filter(|peer| peer.is_in_room && !peer.is_connected()).count()
     }
 
     fn handle_peer_timeout(&mut self, id: PeerId, now: Time) {
@@ -323,9 +324,9 @@ impl Node {
         match peer.link {
             Link::Down { retry } if retry <= now && self.may_open(peer) => self.open(id, now),
             Link::Opening(attempt) if attempt.deadline() <= now => self.give_up(id, now),
-            Link::Up if peer.greeting.is_some_and(|attempt| attempt.last_deadline() <= now) => self.give_up(id, now),
+            Link::Greeting(Some(attempt)) if attempt.last_deadline() <= now => self.give_up(id, now),
             Link::PutOut { until } if until <= now => self.drop_excluded(id),
-            Link::Down { .. } | Link::Opening(_) | Link::PutOut { .. } | Link::Up => {}
+            Link::Down { .. } | Link::Opening(_) | Link::Greeting(_) | Link::PutOut { .. } | Link::Up => {}
         }
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.agent.handle_timeout(now);

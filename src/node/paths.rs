@@ -63,7 +63,7 @@ impl Node {
 
     pub(super) fn announce_path(&mut self, id: PeerId) {
         let is_tunnelled = self.is_tunnelled;
-        let Some(peer) = self.peers.get(&id).filter(|peer| peer.link == Link::Up && peer.has_spoken) else {
+        let Some(peer) = self.peers.get(&id).filter(|peer| peer.link == Link::Up) else {
             return;
         };
         let Some(route) = peer.agent.selected() else { return };

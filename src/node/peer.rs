@@ -39,10 +39,6 @@ pub(super) struct Peer {
     pub(super) reachability: Reachability,
     pub(super) offers: Vec<RelayOffer>,
     pub(super) was_announced: bool,
-    /// Whether its first message has come: only then has it accepted us too.
-    pub(super) has_spoken: bool,
-    /// Our attempt to connect, when that is done on our side, until then.
-    pub(super) greeting: Option<Attempt>,
 }
 
 /// How far the QUIC connection is.
@@ -52,7 +48,10 @@ pub(super) enum Link {
     Down { retry: Time },
     /// On its way.
     Opening(Attempt),
-    /// The other side has proven who it is.
+    /// The other side has proven who it is, and media flows; that it has accepted us too will be told by its first message. Who
+    /// opened it gives it up without one.
+    Greeting(Option<Attempt>),
+    /// That message has come.
     Up,
     /// The host does not let it be in the room: it may learn so until then, and nothing else.
     PutOut { until: Time },
@@ -85,9 +84,12 @@ impl Peer {
             reachability: Reachability::default(),
             offers: Vec::new(),
             was_announced: false,
-            has_spoken: false,
-            greeting: None,
         }
+    }
+
+    /// Whether something can be sent to it.
+    pub(super) fn is_connected(&self) -> bool {
+        matches!(self.link, Link::Greeting(_) | Link::Up)
     }
 
     /// Whether it does not belong to the room any more.
@@ -111,8 +113,6 @@ impl Peer {
 
     /// The connection is new: what was learned over the old one is gone.
     pub(super) fn reset_flow(&mut self, playout: Playout, now: Time) {
-        self.has_spoken = false;
-        self.greeting = None;
         self.sender.restart(now);
         self.selections.clear();
         self.meter = Meter::default();

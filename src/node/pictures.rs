@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::event::Event;
-use super::peer::{Link, Peer};
+use super::peer::Peer;
 use super::publish::Publication;
 use super::talk::{PublishError, tell_peer};
 use super::{Node, Time};
@@ -46,7 +46,7 @@ impl Node {
             Size::Large => publication.publish(frame, now)?,
             Size::Small => publication.publish_smaller(frame, now)?,
         };
-        for peer in self.peers.values_mut().filter(|peer| peer.link == Link::Up) {
+        for peer in self.peers.values_mut().filter(|peer| peer.is_connected()) {
             peer.send(publication, &packets, size, now);
         }
         Ok(())
@@ -55,7 +55,7 @@ impl Node {
     /// Ends a track: everybody learns how many frames it had.
     pub fn end_track(&mut self, track: TrackId) {
         let Some(publication) = self.publications.remove(&track) else { return };
-        for (id, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.link == Link::Up) {
+        for (id, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.is_connected()) {
             let end = peer.selections.remove(&track).and_then(|selection| selection.end()).unwrap_or(publication.end);
             self.actions.push_back(tell_peer(*id, &ToPeer::TrackEnded { track, end }));
         }
@@ -123,7 +123,7 @@ impl Node {
         for publication in self.publications.values_mut() {
             let id = publication.track.id;
             let needs = |peer: &Peer| peer.selections.get(&id).is_some_and(|selection| selection.needs(Size::Small));
-            let is_needed = peers.values().any(|peer| peer.link == Link::Up && peer.wants(id) && needs(peer));
+            let is_needed = peers.values().any(|peer| peer.is_connected() && peer.wants(id) && needs(peer));
             let rate = is_needed.then(|| least.unwrap_or(SMALLER_MOST).clamp(SMALLER_LEAST, SMALLER_MOST));
             if let Some(track) = publication.tell_smaller(rate) {
                 self.events.push_back(Event::SmallerBitrate { track, rate });
@@ -133,7 +133,7 @@ impl Node {
 
     /// What each way has room for besides sound, of those who get such a share of our pictures.
     fn takers(&self, is_such: impl Fn(Share) -> bool) -> Vec<Bitrate> {
-        let up = self.peers.values().filter(|peer| peer.link == Link::Up);
+        let up = self.peers.values().filter(|peer| peer.is_connected());
         let takes = |peer: &&Peer| match peer.selections.is_empty() {
             true => is_such(Share::Full) && self.publications.keys().any(|track| peer.wants(*track)),
             false => peer.selections.values().any(|selection| is_such(selection.share())),

@@ -166,7 +166,7 @@ impl Node {
             .or_insert_with(|| Peer::new(member.clone(), role, config, keys.clone(), playout, now));
         // Both sides hear of their roles together; what matters is only that they agree when a connection is to be opened.
         peer.role = role;
-        if peer.link != Link::Up {
+        if !peer.is_connected() {
             peer.link = Link::Down { retry: now };
         }
         peer.is_host = self.book.is_host(&id, member.host.as_ref());
@@ -207,7 +207,7 @@ impl Node {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.is_in_room = false;
         // Whether somebody is removed is not the rendezvous' to say.
-        let goes_on = reason != LeftReason::Left && peer.link == Link::Up;
+        let goes_on = reason != LeftReason::Left && peer.is_connected();
         if !goes_on && !peer.is_put_out() {
             self.actions.push_back(Action::Disconnect(Party::Peer(id), Close::Leaving));
             self.handle_gone(id, reason);

@@ -109,7 +109,7 @@ impl Node {
             self.actions.push_back(talk::tell_rendezvous(&ToRendezvous::Rules(signed.clone())));
         }
         let message = ToPeer::Rules(signed.clone());
-        let up = self.peers.iter().filter(|(id, peer)| peer.link == Link::Up && from != Some(Party::Peer(**id)));
+        let up = self.peers.iter().filter(|(id, peer)| peer.is_connected() && from != Some(Party::Peer(**id)));
         self.actions.extend(up.map(|(id, _)| talk::tell_peer(*id, &message)));
     }
 
@@ -121,7 +121,7 @@ impl Node {
             self.events.push_back(Event::PeerLeft { peer: id, reason: LeftReason::Removed });
         }
         match peer.link {
-            Link::Up => peer.link = Link::PutOut { until: now + PUT_OUT_TIME },
+            Link::Greeting(_) | Link::Up => peer.link = Link::PutOut { until: now + PUT_OUT_TIME },
             Link::PutOut { .. } => {}
             Link::Down { .. } | Link::Opening(_) => self.drop_excluded(id),
         }

@@ -52,11 +52,11 @@ impl Node {
             self.actions.push_back(Action::Disconnect(Party::Peer(id), Close::NotAMember));
             return;
         };
-        let before = std::mem::replace(&mut peer.link, Link::Up);
+        peer.link = Link::Greeting(match peer.link {
+            Link::Opening(attempt) => Some(attempt),
+            Link::Down { .. } | Link::Greeting(_) | Link::Up | Link::PutOut { .. } => None,
+        });
         peer.reset_flow(playout, now);
-        if let Link::Opening(attempt) = before {
-            peer.greeting = Some(attempt);
-        }
         self.actions.push_back(tell_peer(id, &ToPeer::Hello { clock }));
         self.tell_rules(id);
         let Some(peer) = self.peers.get_mut(&id) else { return };
@@ -70,10 +70,10 @@ impl Node {
     fn handle_hello(&mut self, id: PeerId, clock: u64) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.is_same_clock = clock != 0 && clock == self.config.clock;
-        peer.greeting = None;
-        if std::mem::replace(&mut peer.has_spoken, true) {
+        if !matches!(peer.link, Link::Greeting(_)) {
             return;
         }
+        peer.link = Link::Up;
         if !std::mem::replace(&mut peer.was_announced, true) {
             self.events.push_back(Event::PeerJoined {
                 peer: id,
@@ -256,7 +256,7 @@ impl Node {
     }
 
     pub(super) fn tell_all(&mut self, message: &ToPeer) {
-        let up = self.peers.iter().filter(|(_, peer)| peer.link == Link::Up);
+        let up = self.peers.iter().filter(|(_, peer)| peer.is_connected());
         self.actions.extend(up.map(|(id, _)| tell_peer(*id, message)));
     }
 }

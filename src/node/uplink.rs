@@ -3,13 +3,13 @@
 use bytes::Bytes;
 
 use super::Node;
-use super::peer::{Link, Peer};
+use super::peer::Peer;
 use crate::units::{Bitrate, PeerId, Time};
 
 impl Node {
     /// The next datagram of media for a peer, if any is due and its connection has room.
     pub fn poll_datagram(&mut self, id: &PeerId, now: Time) -> Option<Bytes> {
-        let peer = self.peers.get_mut(id).filter(|peer| peer.link == Link::Up)?;
+        let peer = self.peers.get_mut(id).filter(|peer| peer.is_connected())?;
         let datagram = peer.sender.poll(self.coupling.free_at(now), now);
         if let Some(track) = peer.sender.take_lacks_key(now) {
             self.handle_key_frame_request(id, track, now);
@@ -23,13 +23,13 @@ impl Node {
 
     /// The next report about what a peer has sent, if one is due, and to whom it goes. It must not wait for media.
     pub fn poll_report(&mut self, now: Time) -> Option<(PeerId, Bytes)> {
-        let mut up = self.peers.iter_mut().filter(|(_, peer)| peer.link == Link::Up);
+        let mut up = self.peers.iter_mut().filter(|(_, peer)| peer.is_connected());
         up.find_map(|(id, peer)| Some((*id, peer.watch.poll_feedback(peer.sender.is_narrow(), now)?)))
     }
 
     /// The peer to ask [`Self::poll_datagram`] for next: whose next packet matters most; among its like, who got least.
     pub fn most_urgent(&self, is_ready: impl Fn(&PeerId) -> bool, now: Time) -> Option<PeerId> {
-        let up = self.peers.iter().filter(|(id, peer)| peer.link == Link::Up && is_ready(id));
+        let up = self.peers.iter().filter(|(id, peer)| peer.is_connected() && is_ready(id));
         let waiting = up.filter_map(|(id, peer)| Some((peer.sender.urgency(now)?, peer.sender.media(now), *id)));
         waiting.min().map(|(_, _, id)| id)
     }
@@ -41,18 +41,18 @@ impl Node {
 
     /// Whether media still waits to be sent.
     pub fn has_unsent(&self) -> bool {
-        self.peers.values().any(|peer| peer.link == Link::Up && !peer.sender.is_empty())
+        self.peers.values().any(|peer| peer.is_connected() && !peer.sender.is_empty())
     }
 
     /// What goes to everybody now, but for bulk.
     pub(super) fn media(&self, now: Time) -> Bitrate {
-        let up = self.peers.values().filter(|peer| peer.link == Link::Up);
+        let up = self.peers.values().filter(|peer| peer.is_connected());
         Bitrate::from_bits(up.map(|peer| peer.sender.media(now).as_bits()).sum())
     }
 
     /// Gives each peer its part of what the uplink carries.
     pub(super) fn share_uplink(&mut self, now: Time) {
-        let mut up: Vec<&mut Peer> = self.peers.values_mut().filter(|peer| peer.link == Link::Up).collect();
+        let mut up: Vec<&mut Peer> = self.peers.values_mut().filter(|peer| peer.is_connected()).collect();
         let share = self.coupling.share(up.iter().map(|peer| peer.sender.demand(now)).collect(), now);
         up.iter_mut().for_each(|peer| peer.sender.set_share(share));
     }
