@@ -129,19 +129,19 @@ fn a_way_that_narrows_and_widens_again_is_followed() {
         let mut pair = Pair::with(seed, &wide, 6000);
         pair.call.world.run(secs(20));
         pair.shape(&way().bottleneck(Bitrate::from_kilobits(300), millis(250)));
-        // The queue is full, and drops, until the first report about it has come back through it.
+        // The queue is full, and drops, until the first report about it has come back through it. Nothing is lost after that.
         let before = pair.stats();
         pair.call.world.run(secs(2));
         let settled = pair.call.world.now();
         let lost_at_first = pair.stats().concealed - before.concealed;
-        assert!(lost_at_first <= millis(700), "seed {seed}: {lost_at_first:?}");
+        assert!(lost_at_first <= millis(500), "seed {seed}: {lost_at_first:?}");
         let before = pair.stats();
         pair.call.world.run(secs(18));
         let squeezed = pair.heard(&before, secs(18));
         let sounds = pair.call.sounds(pair.bob, pair.alice);
         let slowest = sounds.iter().filter(|seen| seen.at > settled).map(age).max().unwrap();
         assert!(slowest < millis(25 + 300), "seed {seed}: {slowest:?} {squeezed:?}");
-        assert!(squeezed.concealed <= 0.005, "seed {seed}: {squeezed:?}");
+        assert!(squeezed.concealed <= 0.001, "seed {seed}: {squeezed:?}");
         pair.shape(&wide);
         pair.call.world.run(secs(8));
         let sent = pair.received_bits(secs(5));
