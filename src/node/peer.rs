@@ -74,7 +74,7 @@ impl Peer {
             link: Link::Down { retry: now },
             sender: Sender::new(now),
             selections: BTreeMap::new(),
-            meter: Meter::default(),
+            meter: Meter::new(now),
             watch: Watch::new(playout),
             is_host: false,
             is_in_room: true,
@@ -115,7 +115,7 @@ impl Peer {
     pub(super) fn reset_flow(&mut self, playout: Playout, now: Time) {
         self.sender.restart(now);
         self.selections.clear();
-        self.meter = Meter::default();
+        self.meter = Meter::new(now);
         self.watch.restart(playout);
         self.unlike_default.clear();
     }

@@ -7,9 +7,10 @@ use crate::units::{CaptureTime, FrameNumber, Time};
 use crate::wire::packet::HOP_SEQUENCE_MASK;
 
 /// Counts what is sent and received.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Meter {
-    began: Option<Time>,
+    /// When the interval under way began.
+    began: Time,
     sent: u64,
     received: u64,
     hops: HopCounter,
@@ -20,6 +21,19 @@ pub(super) struct Meter {
 }
 
 impl Meter {
+    /// Counts from now on.
+    pub(super) fn new(now: Time) -> Self {
+        Meter {
+            began: now,
+            sent: 0,
+            received: 0,
+            hops: HopCounter::default(),
+            last_packet: None,
+            rates: (0, 0, 0.0),
+            longest_gap: Duration::ZERO,
+        }
+    }
+
     pub(super) fn handle_sent(&mut self, bytes: usize) {
         self.sent += bytes as u64;
     }
@@ -40,15 +54,14 @@ impl Meter {
 
     /// Closes the interval if it is over.
     pub(super) fn handle_timeout(&mut self, now: Time) {
-        let began = *self.began.get_or_insert(now);
-        let span = now.since(began);
+        let span = now.since(self.began);
         if span < STATS_INTERVAL {
             return;
         }
         let bits = |bytes: u64| crate::units::Bitrate::of(bytes, span).as_bits();
         self.rates = (bits(self.sent), bits(self.received), self.hops.take_loss());
         (self.sent, self.received) = (0, 0);
-        self.began = Some(now);
+        self.began = now;
     }
 }
 
@@ -126,8 +139,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_in_the_sequence_was_lost() {
-        let mut meter = Meter::default();
-        meter.handle_timeout(Time::ZERO);
+        let mut meter = Meter::new(Time::ZERO);
         for sequence in [0, 1, 3, 2, 7, 8, 9] {
             meter.handle_received(100, sequence, Time::ZERO);
         }
