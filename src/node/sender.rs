@@ -211,7 +211,7 @@ impl Sender {
     fn has_due(&self, now: Time) -> bool {
         self.queue.has_sound()
             || self.echoes.has_due(now)
-            || (!self.is_empty() || self.later_due().is_some_and(|at| at <= now)) && self.may_send(now)
+            || (!self.queue.is_empty() || self.repeats.has_due(now) || self.parity.has_due(now)) && self.may_send(now)
             || self.idle_due().is_some_and(|at| at <= now)
     }
 

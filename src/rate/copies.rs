@@ -67,6 +67,7 @@ mod tests {
         assert_eq!(carried(1, 3, 1), [(1, 2)]);
         assert_eq!(carried(1, 4, 0), []);
     }
+
     #[test]
     fn copies_go_only_as_far_as_the_datagram_has_room() {
         let (mut copies, plan) = (Copies::default(), RepairPlan::new());

@@ -41,6 +41,11 @@ impl Repeats {
         self.0.handle_timeout(now);
     }
 
+    /// Whether a repetition is due then.
+    pub fn has_due(&self, now: Time) -> bool {
+        self.0.has_due(now)
+    }
+
     /// When a second repetition is due.
     pub fn later_due(&self) -> Option<Time> {
         self.0.later_due()

@@ -111,9 +111,14 @@ pub fn len_in_bundle(packet: &Packet) -> usize {
 }
 
 impl Bundle {
+    /// Bytes of the datagram.
+    pub fn encoded_len(&self) -> usize {
+        4 + self.packets.iter().map(len_in_bundle).sum::<usize>()
+    }
+
     /// The bundle as one datagram.
     pub fn encode(&self) -> Bytes {
-        let mut bytes = BytesMut::new();
+        let mut bytes = BytesMut::with_capacity(self.encoded_len());
         bytes.put_u32(u32::from(KIND_BUNDLE) << 24 | self.hop_sequence & HOP_SEQUENCE_MASK);
         for packet in &self.packets {
             let packet = packet.encode();
@@ -189,6 +194,7 @@ mod tests {
     fn a_bundle_brings_its_packets_and_one_more_than_allowed_is_refused() {
         let packet = Packet { header: header(), payload: Bytes::from_static(b"sound") };
         let bundle = |count| Bundle { hop_sequence: 7, packets: vec![packet.clone(); count] };
+        assert_eq!(bundle(MAX_BUNDLE).encode().len(), bundle(MAX_BUNDLE).encoded_len());
         assert_eq!(Bundle::decode(&bundle(MAX_BUNDLE).encode()), Ok(bundle(MAX_BUNDLE)));
         let error = Bundle::decode(&bundle(MAX_BUNDLE + 1).encode());
         assert_eq!(error, Err(PacketError::Bundle(MAX_BUNDLE + 1)));

@@ -39,7 +39,7 @@ impl Sender {
 
     fn send_bundle(&mut self, Sound { own, copied }: Sound, repair: usize, now: Time) -> Bytes {
         let mut bundle = Bundle { hop_sequence: 0, packets: own.iter().cloned().chain(copied).collect() };
-        let len = bundle.encode().len();
+        let len = bundle.encoded_len();
         bundle.hop_sequence = wrap_sequence(self.history.handle_sent(len, Some((own, 0)), now));
         self.count(len, repair, now);
         bundle.encode()
