@@ -13,10 +13,9 @@ import subprocess
 import tempfile
 
 import numpy
-from pesq import NoUtterancesError, pesq
 from scipy.io import wavfile
 
-from score import RATE, WORST, read, samples
+from score import WORST, mos_lqo, read, samples
 
 HERE = pathlib.Path(__file__).resolve().parent
 UTTERANCE = 8.0  # seconds that are judged at once: two sentences
@@ -61,10 +60,8 @@ def judge(reference, folder, recordings):
         heard = read(folder / recording["wav"])
         for begin in range(0, len(heard) - length + samples(PAUSE), length):
             wanted, got = (sound[begin:begin + length] for sound in (reference, heard))
-            try:
-                yield pesq(RATE, wanted, got, "wb")
-            except NoUtterancesError:
-                yield WORST
+            score = mos_lqo(wanted, got)
+            yield WORST if score is None else score
 
 
 def sentences():

@@ -50,11 +50,16 @@ def judge(reference, heard, begin, length, spoken_at):
         return {"mos_lqo": WORST, "delay_ms": None}
     at = earliest + find(wanted, place)
     delay_ms = (at - spoken_at - begin) * 1000 / RATE
+    score = mos_lqo(wanted, heard[at:at + length])
+    return {"mos_lqo": WORST, "delay_ms": None} if score is None else {"mos_lqo": score, "delay_ms": delay_ms}
+
+
+def mos_lqo(wanted, got):
+    """The score of what lies at the same place in both; None where PESQ finds no speech."""
     try:
-        score = pesq(RATE, wanted, heard[at:at + length], "wb")
+        return pesq(RATE, wanted, got, "wb")
     except NoUtterancesError:
-        return {"mos_lqo": WORST, "delay_ms": None}
-    return {"mos_lqo": score, "delay_ms": delay_ms}
+        return None
 
 
 def find(sound, recording):
