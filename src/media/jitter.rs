@@ -8,8 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Frame;
-use super::playout::{Pace, Playout};
-use crate::params::{KEY_ASKED_AFTER, MAX_WAITING_FRAMES, PLAYOUT_GRACE, PLAYOUT_REBASE, PLAYOUT_STALE};
+use super::playout::{Pace, Playout, Sense};
+use crate::params::{
+    KEY_ASKED_AFTER, MAX_WAITING_FRAMES, PLAYOUT_GRACE, PLAYOUT_REBASE, PLAYOUT_SETTLE, PLAYOUT_STALE,
+};
 use crate::units::{CaptureTime, FrameNumber, Time};
 
 /// What leaves the buffer.
@@ -28,6 +30,8 @@ pub struct Jitter {
     waiting: BTreeMap<FrameNumber, Waiting>,
     /// The number to leave next; `None` until a first key frame came.
     next: Option<FrameNumber>,
+    /// When that came.
+    began: Time,
     /// Frames that left and can be referred to: the last 255, as far back as `Frame::needs` reaches.
     decodable: BTreeSet<FrameNumber>,
     /// How far capture times step back in decode order (B-frames).
@@ -54,6 +58,7 @@ impl Jitter {
             playout,
             waiting: BTreeMap::new(),
             next: None,
+            began: Time::ZERO,
             decodable: BTreeSet::new(),
             reorder: Duration::ZERO,
             newest_left: CaptureTime::from_micros(0),
@@ -79,6 +84,7 @@ impl Jitter {
         self.observe(&frame);
         if self.next.is_none() {
             self.next = Some(frame.number);
+            self.began = now;
         }
         self.waiting.insert(frame.number, Waiting { frame, arrived: now });
         if self.waiting.len() > MAX_WAITING_FRAMES {
@@ -111,7 +117,7 @@ impl Jitter {
         let frame = first.remove().frame;
         self.next = number.next();
         self.newest_left = latest(self.newest_left, frame.is_key(), frame.captured);
-        if !self.can_decode(&frame) || self.is_stale(due, now) && !self.is_awaited(&frame, pace, now) {
+        if !self.can_decode(&frame) || self.is_stale(due, pace, now) && !self.is_awaited(&frame, pace, now) {
             self.wants_key |= frame.temporal_layer == 0;
             return Some(Released::Lost(1));
         }
@@ -190,8 +196,12 @@ impl Jitter {
         Some(until.map_or(patient, |until| until.min(patient)))
     }
 
-    /// Whether the frame should have left long ago: nobody wants to hear the past in a hurry.
-    fn is_stale(&self, due: Time, now: Time) -> bool {
+    /// Whether the frame should have left long ago: nobody wants to hear the past in a hurry. At the beginning it is what
+    /// the first pictures that are fresh need.
+    fn is_stale(&self, due: Time, pace: Pace, now: Time) -> bool {
+        if pace.sense() == Sense::Picture && now.since(self.began) < PLAYOUT_SETTLE {
+            return false;
+        }
         match self.playout {
             Playout::Live { .. } => now.since(due) > PLAYOUT_REBASE,
             Playout::Adaptive { .. } => now.since(due) > PLAYOUT_STALE,
@@ -204,7 +214,7 @@ impl Jitter {
     fn is_awaited(&self, frame: &Frame, pace: Pace, now: Time) -> bool {
         self.waiting.values().next().is_some_and(|waiting| {
             let due = self.play_time(&waiting.frame, pace);
-            waiting.frame.needed() == Some(frame.number) && due.is_some_and(|due| !self.is_stale(due, now))
+            waiting.frame.needed() == Some(frame.number) && due.is_some_and(|due| !self.is_stale(due, pace, now))
         })
     }
 
@@ -324,13 +334,36 @@ mod tests {
 
     #[test]
     fn what_waited_while_we_slept_is_not_played() {
-        let mut buffer = live();
-        buffer.push(frame(0), Time::ZERO);
-        let awake = Time::ZERO + DELAY + PLAYOUT_REBASE;
-        assert!(matches!(buffer.poll(awake), Some(Released::Frame(_))));
-        let mut buffer = live();
-        buffer.push(frame(0), Time::ZERO);
-        assert_eq!(buffer.poll(awake + Duration::from_micros(1)), Some(Released::Lost(1)));
+        let asleep = Time::ZERO + PLAYOUT_SETTLE;
+        let slept = |span: Duration| {
+            let mut buffer = live();
+            buffer.push(frame(0), Time::ZERO);
+            assert!(matches!(buffer.poll(Time::ZERO + DELAY), Some(Released::Frame(_))));
+            buffer.push(key(100), asleep);
+            drain(&mut buffer, asleep + DELAY + span)
+        };
+        assert_eq!(key(100).captured.as_micros(), asleep.as_micros());
+        assert_eq!(slept(PLAYOUT_REBASE), [Released::Lost(99), Released::Frame(key(100))]);
+        assert_eq!(slept(PLAYOUT_REBASE + Duration::from_micros(1)), [Released::Lost(99), Released::Lost(1)]);
+    }
+
+    #[test]
+    fn who_begins_with_what_was_shown_long_ago_catches_up_and_a_listener_does_not() {
+        let begun = |sense: Sense| {
+            let mut buffer = adaptive();
+            // The first is a second old, and the second is not.
+            for number in [0, 50] {
+                let frame = if sense == Sense::Sound { key(number) } else { frame(number) };
+                let frame = Frame { number: FrameNumber(number / 50), ..frame };
+                buffer.clock.handle_frame(frame.captured, sense, millis(1000));
+                buffer.jitter.push(frame, millis(1000));
+            }
+            let pace = buffer.clock.pace(sense);
+            std::iter::from_fn(|| buffer.jitter.poll(pace, millis(1020))).collect::<Vec<_>>()
+        };
+        let is_lost = |released: &Released| matches!(released, Released::Lost(_));
+        assert_eq!(begun(Sense::Picture).iter().map(is_lost).collect::<Vec<_>>(), [false, false]);
+        assert_eq!(begun(Sense::Sound).iter().map(is_lost).collect::<Vec<_>>(), [true, false]);
     }
 
     #[test]

@@ -76,6 +76,7 @@ pub struct Pace {
     /// How long after their capture, microseconds; `None` before the first one came.
     offset: Option<i64>,
     delay: Duration,
+    sense: Sense,
 }
 
 impl Pace {
@@ -88,6 +89,11 @@ impl Pace {
     /// How long sound is held beyond the fastest way.
     pub fn delay(&self) -> Duration {
         self.delay
+    }
+
+    /// What the frames are for.
+    pub fn sense(&self) -> Sense {
+        self.sense
     }
 }
 
@@ -145,7 +151,7 @@ impl PlayoutClock {
     /// When frames of this sense are due.
     pub fn pace(&self, sense: Sense) -> Pace {
         let ahead = if sense == Sense::Picture { self.ahead } else { 0 };
-        Pace { offset: self.base.map(|_| self.offset - ahead), delay: self.delay() }
+        Pace { offset: self.base.map(|_| self.offset - ahead), delay: self.delay(), sense }
     }
 
     /// How long frames are held beyond the fastest way.
