@@ -460,8 +460,8 @@ pub const KEY_FRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(300);
 /// How often a sender answers such requests, however many receivers ask.
 pub const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Bytes of frames since the last key frame kept for late joiners: 5 s at 1.6 Mbit/s. Beyond it, a late joiner waits for
-/// a key frame.
+/// Bytes of frames since the last key frame kept for late joiners: 5 s at 1.6 Mbit/s. Beyond it, who watches a file waits for
+/// its next key frame.
 pub const CACHE_MAX_BYTES: usize = 1024 * 1024;
 
 /// Span over which rates and loss are stated.

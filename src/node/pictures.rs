@@ -61,6 +61,16 @@ impl Node {
         }
     }
 
+    /// Somebody begins to watch a track: they get what they need to see something at once, or a new key frame.
+    pub(super) fn begin_track(&mut self, to: &PeerId, track: TrackId, now: Time) {
+        let Some(publication) = self.publications.get(&track) else { return };
+        let Some(peer) = self.peers.get_mut(to).filter(|peer| peer.wants(track)) else { return };
+        match publication.backlog(now) {
+            Some(backlog) => backlog.iter().for_each(|packets| peer.send(publication, packets, Size::Large, now)),
+            None => self.ask_for_key_frame(track, Size::Large, now),
+        }
+    }
+
     /// A report tells how much a peer's way carries: it may get more or fewer pictures, of more or fewer bits.
     pub(super) fn review_pictures(&mut self, id: PeerId, now: Time) {
         // What encoders will come down to by themselves is no reason to leave layers out.
@@ -158,13 +168,6 @@ impl Peer {
             self.sender.push(packets.clone(), Class::Sound, deadline);
         } else if let Some(packets) = self.selection(track, now).pick(packets, size) {
             self.sender.push(packets, Class::Picture, deadline);
-        }
-    }
-
-    /// Sends what is needed to see something at once.
-    pub(super) fn send_backlog(&mut self, publication: &Publication, now: Time) {
-        for packets in publication.backlog() {
-            self.send(publication, packets, Size::Large, now);
         }
     }
 

@@ -1,7 +1,7 @@
 //! What goes from us to everybody: a frame is cut once and stands in every peer's queue.
 
 use crate::media::packetize::{FrameTooLarge, packetize};
-use crate::media::{Frame, Track};
+use crate::media::{Frame, Track, TrackSource};
 use crate::params::{CACHE_MAX_BYTES, KEY_FRAME_INTERVAL, PICTURE_DEADLINE, SOUND_DEADLINE};
 use crate::rate::layers::{LayerMeter, Offer, Size};
 use crate::rate::queue::{Class, Packets};
@@ -83,9 +83,11 @@ impl Publication {
         self.skipped = self.skipped.saturating_add(1);
     }
 
-    /// What somebody who joins now needs to see something at once.
-    pub(super) fn backlog(&self) -> &[Packets] {
-        &self.since_key
+    /// What somebody who begins to watch now needs of the past to see something at once; `None` if a new key frame serves them
+    /// better. A file has none to give.
+    pub(super) fn backlog(&self, now: Time) -> Option<&[Packets]> {
+        let is_fresh = self.keys.sent.is_none_or(|sent| now.since(sent) < KEY_FRAME_INTERVAL);
+        (is_fresh || self.track.source == TrackSource::File).then_some(&self.since_key)
     }
 
     pub(super) fn class(&self) -> Class {

@@ -59,10 +59,11 @@ impl Node {
         peer.reset_flow(playout, now);
         self.actions.push_back(tell_peer(id, &ToPeer::Hello { clock }));
         self.tell_rules(id);
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        for publication in self.publications.values() {
-            self.actions.push_back(tell_peer(id, &ToPeer::Track(publication.track.clone())));
-            peer.send_backlog(publication, now);
+        let tracks = self.publications.values().map(|publication| publication.track.clone());
+        for track in tracks.collect::<Vec<_>>() {
+            let track_id = track.id;
+            self.actions.push_back(tell_peer(id, &ToPeer::Track(track)));
+            self.begin_track(&id, track_id, now);
         }
     }
 
@@ -132,8 +133,8 @@ impl Node {
             ToPeer::Want { track, wanted } => {
                 let is_new = wanted && !peer.wants(track);
                 peer.handle_want(track, wanted);
-                if let Some(publication) = self.publications.get(&track).filter(|_| is_new) {
-                    peer.send_backlog(publication, now);
+                if is_new {
+                    self.begin_track(&id, track, now);
                 }
             }
         }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::media::{Frame, FrameKind, Track, TrackKind, TrackSource};
-use crate::params::{MAX_ROOM_MEMBERS, MAX_SAID_LEN, MAX_TRACKS};
+use crate::params::{KEY_FRAME_INTERVAL, MAX_ROOM_MEMBERS, MAX_SAID_LEN, MAX_TRACKS};
 use crate::trust::{MembershipTag, PairSecret, RoomSecret};
 use crate::units::{CaptureTime, FrameNumber, RoomId, SessionId};
 use crate::wire::codec;
@@ -158,6 +158,23 @@ fn no_frame_goes_to_a_peer_before_its_connection_is_up() {
     assert_eq!(node.poll_datagram(&peer(2), NOW), None);
     node.handle_peer_connected(peer(2), NOW);
     assert!(node.poll_datagram(&peer(2), NOW).is_some(), "then it gets what is kept for late joiners");
+}
+
+#[test]
+fn who_comes_late_gets_what_is_fresh_or_a_new_key_frame_but_a_file_has_none_to_give() {
+    let late = |source: TrackSource, after: Duration| {
+        let mut node = joined();
+        introduce(&mut node, member(2));
+        node.publish(Track { source, ..track(1) }).unwrap();
+        node.send_frame(&frame(1, 0), NOW).unwrap();
+        node.handle_peer_connected(peer(2), NOW + after);
+        let asks = events(&mut node).contains(&Event::KeyFrameWanted { track: TrackId(1) });
+        (node.poll_datagram(&peer(2), NOW + after).is_some(), asks)
+    };
+    let fresh = KEY_FRAME_INTERVAL - Duration::from_micros(1);
+    assert_eq!(late(TrackSource::Camera, fresh), (true, false));
+    assert_eq!(late(TrackSource::Camera, KEY_FRAME_INTERVAL), (false, true));
+    assert_eq!(late(TrackSource::File, KEY_FRAME_INTERVAL), (true, false));
 }
 
 #[test]

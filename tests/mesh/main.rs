@@ -7,6 +7,7 @@ mod call;
 mod churn;
 mod group;
 mod hostile;
+mod latecomers;
 mod links;
 mod meeting;
 mod nat_table;

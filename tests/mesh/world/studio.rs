@@ -36,6 +36,8 @@ struct Camera {
     full: (usize, usize, Duration),
     last_key: Option<u32>,
     is_key_wanted: bool,
+    /// How far apart the key frames of a file are, which heeds no wishes.
+    recorded: Option<u32>,
 }
 
 /// When the frames of one track come.
@@ -57,6 +59,12 @@ impl Studio {
     pub(crate) fn kilobits(mut self, kilobits: usize) -> Self {
         let delta_len = kilobits * 1000 / 8 / 30;
         self.camera = Camera::new(CAMERA, delta_len * 5, delta_len, self.camera.pace.next);
+        self
+    }
+
+    /// A file with a key frame every so many pictures.
+    pub(crate) fn recorded(mut self, key_every: u32) -> Self {
+        self.camera.recorded = Some(key_every);
         self
     }
 
@@ -112,10 +120,8 @@ impl Studio {
         };
         let pictures = TrackKind::Video { width: 640, height: 480, millihertz: 30_000 };
         let sound = TrackKind::Audio { sample_rate: 48_000, channels: 1 };
-        [
-            track(CAMERA, pictures, TrackSource::Camera, "avc1.42e01f"),
-            track(MICROPHONE, sound, TrackSource::Microphone, "opus"),
-        ]
+        let source = self.camera.recorded.map_or(TrackSource::Camera, |_| TrackSource::File);
+        [track(CAMERA, pictures, source, "avc1.42e01f"), track(MICROPHONE, sound, TrackSource::Microphone, "opus")]
     }
 
     /// What was captured up to now. Devices that slept bring nothing of that time.
@@ -141,11 +147,15 @@ impl Camera {
             full: (key_len, delta_len, interval),
             last_key: None,
             is_key_wanted: false,
+            recorded: None,
         }
     }
 
     /// Smaller pictures, then also fewer.
     fn follow(&mut self, rate: Bitrate) {
+        if self.recorded.is_some() {
+            return;
+        }
         let (key_len, delta_len, interval) = self.full;
         let times = match rate.as_bits() {
             0..90_000 => 4,
@@ -160,7 +170,9 @@ impl Camera {
 
     fn take(&mut self, captured: Duration, now: Time) -> Option<Frame> {
         let number = self.pace.take(now)?;
-        let last_key = self.last_key.filter(|_| !std::mem::take(&mut self.is_key_wanted));
+        let is_wanted = std::mem::take(&mut self.is_key_wanted) && self.recorded.is_none();
+        let is_due = |last_key| self.recorded.is_some_and(|every| number - last_key >= every);
+        let last_key = self.last_key.filter(|last_key| !is_wanted && !is_due(*last_key));
         let Some(last_key) = last_key else {
             self.last_key = Some(number);
             return Some(frame(self.track, number, captured, FrameKind::Key, 0, self.key_len));
