@@ -97,7 +97,7 @@ fn ten_calls_over_one_link_share_it() {
         let sum: f64 = saw.iter().map(|view| view.rate).sum();
         // Nobody starves: who has least still sees somebody move.
         assert!(saw.iter().all(|view| view.pictures >= 10.0 && view.rate >= 80_000.0), "seed {seed}: {saw:#?}");
-        assert!(fairness(&saw) >= 0.7, "seed {seed}: {}, {saw:#?}", fairness(&saw));
+        assert!(fairness(&saw) >= 0.65, "seed {seed}: {}, {saw:#?}", fairness(&saw));
         // Headers, sound, repair and reports take the rest.
         assert!(sum >= 0.65 * 5_000_000.0, "seed {seed}: {sum} bit/s of five millions");
         for (early, late) in early.into_iter().zip(office.concealed()) {
