@@ -464,7 +464,10 @@ pub const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(500);
 /// its next key frame.
 pub const CACHE_MAX_BYTES: usize = 1024 * 1024;
 
-/// Span over which rates and loss are stated.
+/// Least span over which rates and loss of a peer are stated: half of what programs ask in, whose clocks tick unevenly.
+pub const STATS_LEAST: Duration = Duration::from_millis(500);
+
+/// Span over which servers state their rates.
 pub const STATS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A picture this many times later than usual is a freeze, if it is also later by [`FREEZE_MARGIN`]

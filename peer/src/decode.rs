@@ -27,11 +27,9 @@ pub struct Decoded {
 }
 
 impl Decoded {
-    /// Mean latency in microseconds, of pictures if there were any, since it was last taken.
-    pub fn take_latency(&mut self) -> Option<u64> {
-        let [pictures, sound] = std::mem::take(&mut self.latencies);
-        let (sum, count) = if pictures.1 > 0 { pictures } else { sound };
-        sum.checked_div(count)
+    /// Mean latencies of pictures and of sound in microseconds since they were last taken.
+    pub fn take_latencies(&mut self) -> [Option<u64>; 2] {
+        std::mem::take(&mut self.latencies).map(|(sum, count)| sum.checked_div(count))
     }
 }
 
@@ -267,8 +265,8 @@ mod tests {
         }
         let decoded = decoders.decoded(ALICE);
         assert_eq!((decoded.pictures, decoded.errors), (3, 0));
-        assert_eq!(decoded.take_latency(), Some(25_000));
-        assert_eq!(decoded.take_latency(), None);
+        assert_eq!(decoded.take_latencies(), [Some(25_000), None]);
+        assert_eq!(decoded.take_latencies(), [None, None]);
     }
 
     #[test]

@@ -39,6 +39,9 @@ pub struct Stats {
     pub longest_gap_ms: u64,
     /// From capture to decoded picture (or sound), mean of the last second, milliseconds; null where it cannot be known.
     pub latency_ms: Option<f64>,
+    /// The same of sound alone, for `mos`; not told.
+    #[serde(skip)]
+    pub sound_latency_ms: Option<f64>,
     /// How long frames are held back to be played evenly, milliseconds.
     pub jitter_buffer_ms: u64,
     /// How fast may be sent to the peer, kilobits a second.

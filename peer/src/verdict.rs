@@ -27,7 +27,7 @@ struct Counters {
 }
 
 impl Verdicts {
-    /// Adds the verdict on the time since the last report. `latency_ms` must be known by then if it ever will be.
+    /// Adds the verdict on the time since the last report. Latencies must be known by then if they ever will be.
     pub fn complete(&mut self, peer: PeerId, counted: &PeerStats, stats: &mut Stats) {
         let now = Counters { frames: counted.frames, lost: counted.frames_lost, concealed: counted.concealed };
         let before = self.before.insert(peer, now).filter(|before| before.frames <= now.frames).unwrap_or_default();
@@ -37,7 +37,7 @@ impl Verdicts {
             return;
         }
         let concealed = now.concealed.saturating_sub(before.concealed).as_secs_f64() / REPORT_INTERVAL.as_secs_f64();
-        let score = mean_opinion(mouth_to_ear(counted, stats.latency_ms), concealed);
+        let score = mean_opinion(mouth_to_ear(counted, stats.sound_latency_ms), concealed);
         stats.mos = Some((score * 100.0).round() / 100.0);
     }
 
@@ -48,9 +48,9 @@ impl Verdicts {
 }
 
 /// Measured where clocks agree; else half a round trip and the jitter buffer. Both lack what devices and codec add.
-fn mouth_to_ear(counted: &PeerStats, latency_ms: Option<f64>) -> Duration {
+fn mouth_to_ear(counted: &PeerStats, sound_latency_ms: Option<f64>) -> Duration {
     let estimated = counted.rtt.unwrap_or_default() / 2 + counted.jitter_delay;
-    let measured = latency_ms.map(|millis| Duration::from_secs_f64(millis.max(0.0) / 1000.0));
+    let measured = sound_latency_ms.map(|millis| Duration::from_secs_f64(millis.max(0.0) / 1000.0));
     measured.unwrap_or(estimated) + SOUND_EDGE_DELAY
 }
 
@@ -85,6 +85,18 @@ mod tests {
         let bad = verdict(&mut verdicts, &counted(240, 120, 1400));
         assert_eq!(bad.loss_after_repair, 0.25);
         assert!(bad.mos < Some(2.5), "{bad:?}");
+    }
+
+    #[test]
+    fn pictures_of_long_ago_are_no_fault_of_the_sound() {
+        let opinion = |latency_ms, sound_latency_ms| {
+            let mut stats = Stats { latency_ms, sound_latency_ms, ..Stats::default() };
+            Verdicts::default().complete(ALICE, &counted(100, 0, 0), &mut stats);
+            stats.mos
+        };
+        assert!(opinion(Some(4500.0), Some(40.0)) > Some(4.2));
+        assert!(opinion(Some(40.0), Some(4500.0)) < Some(1.5));
+        assert!(opinion(Some(4500.0), None) > Some(4.2), "estimated from the way and the jitter buffer");
     }
 
     #[test]

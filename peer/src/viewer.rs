@@ -88,7 +88,10 @@ impl Viewer {
         let decoded = decoders.decoded(peer);
         stats.decode_errors = decoded.errors;
         stats.undecodable = decoded.undecodable;
-        stats.latency_ms = decoded.take_latency().map(|micros| tenths(micros as f64 / 1000.0));
+        let millis = |micros: u64| tenths(micros as f64 / 1000.0);
+        let [pictures, sound] = decoded.take_latencies();
+        stats.latency_ms = pictures.or(sound).map(millis);
+        stats.sound_latency_ms = sound.map(millis);
     }
 }
 

@@ -224,7 +224,8 @@ pub enum Event {
     },
 }
 
-/// What has passed between us and one peer; counted since the connection began, but for the rates of the last second.
+/// What has passed between us and one peer; counted since the connection began, but for the rates: those are of
+/// the time since they were last asked, which is [`STATS_LEAST`](crate::params::STATS_LEAST) at least.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PeerStats {
     /// What the peer calls itself.
@@ -235,11 +236,11 @@ pub struct PeerStats {
     pub is_ipv6: Option<bool>,
     /// Round-trip time, once measured.
     pub rtt: Option<Duration>,
-    /// Media sent in the last second, bits.
+    /// Media sent, bits a second.
     pub sent_bits: u64,
-    /// Media received in the last second, bits.
+    /// Media received, bits a second.
     pub received_bits: u64,
-    /// Share of the peer's packets lost on the way in the last second, 0 to 1.
+    /// Share of the peer's packets lost on the way since they were last asked, 0 to 1.
     pub loss: f64,
     /// Frames that left the jitter buffer.
     pub frames: u64,

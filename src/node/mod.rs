@@ -307,9 +307,8 @@ impl Node {
         let connected = self.peers.iter_mut().filter(|(_, peer)| peer.is_connected());
         connected
             .map(|(id, peer)| {
-                peer.meter.handle_timeout(now);
                 let path = peer.agent.selected().map(|route| path_kind(&route, is_tunnelled));
-                (*id, peer.stats(path))
+                (*id, peer.stats(path, now))
             })
             .collect()
     }

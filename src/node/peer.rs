@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::attempt::Attempt;
 use super::event::PeerStats;
 use super::sender::Sender;
-use super::stats::Meter;
+use super::stats::{Meter, Rates};
 use super::watch::Watch;
 use crate::media::playout::Playout;
 use crate::path::{Agent, AgentConfig, Keys, PathKind, Route};
@@ -120,8 +120,8 @@ impl Peer {
         self.unlike_default.clear();
     }
 
-    pub(super) fn stats(&self, path: Option<PathKind>) -> PeerStats {
-        let (sent_bits, received_bits, loss) = self.meter.rates;
+    pub(super) fn stats(&mut self, path: Option<PathKind>, now: Time) -> PeerStats {
+        let Rates { sent: sent_bits, received: received_bits, loss } = self.meter.rates(now);
         let (freezes, freeze_time) = self.watch.freezes();
         PeerStats {
             name: self.member.name.to_string(),

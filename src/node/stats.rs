@@ -2,9 +2,20 @@
 
 use std::time::Duration;
 
-use crate::params::STATS_INTERVAL;
-use crate::units::{CaptureTime, FrameNumber, Time};
+use crate::params::STATS_LEAST;
+use crate::units::{Bitrate, CaptureTime, FrameNumber, Time};
 use crate::wire::packet::HOP_SEQUENCE_MASK;
+
+/// How fast something came and went.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Rates {
+    /// Bits sent, a second.
+    pub(super) sent: u64,
+    /// Bits received, a second.
+    pub(super) received: u64,
+    /// Share of the peer's packets that were lost on the way.
+    pub(super) loss: f64,
+}
 
 /// Counts what is sent and received.
 #[derive(Debug)]
@@ -15,8 +26,7 @@ pub(super) struct Meter {
     received: u64,
     hops: HopCounter,
     last_packet: Option<Time>,
-    /// Bits sent, bits received and loss of the last whole interval.
-    pub(super) rates: (u64, u64, f64),
+    rates: Option<Rates>,
     pub(super) longest_gap: Duration,
 }
 
@@ -29,7 +39,7 @@ impl Meter {
             received: 0,
             hops: HopCounter::default(),
             last_packet: None,
-            rates: (0, 0, 0.0),
+            rates: None,
             longest_gap: Duration::ZERO,
         }
     }
@@ -52,16 +62,16 @@ impl Meter {
         self.last_packet = None;
     }
 
-    /// Closes the interval if it is over.
-    pub(super) fn handle_timeout(&mut self, now: Time) {
+    /// Since this was last asked, or as it was then if that is hardly any time.
+    pub(super) fn rates(&mut self, now: Time) -> Rates {
         let span = now.since(self.began);
-        if span < STATS_INTERVAL {
-            return;
+        if let Some(rates) = self.rates.filter(|_| span < STATS_LEAST) {
+            return rates;
         }
-        let bits = |bytes: u64| crate::units::Bitrate::of(bytes, span).as_bits();
-        self.rates = (bits(self.sent), bits(self.received), self.hops.take_loss());
-        (self.sent, self.received) = (0, 0);
-        self.began = now;
+        let bits = |bytes: u64| Bitrate::of(bytes, span.max(STATS_LEAST)).as_bits();
+        let rates = Rates { sent: bits(self.sent), received: bits(self.received), loss: self.hops.take_loss() };
+        (self.sent, self.received, self.began) = (0, 0, now);
+        *self.rates.insert(rates)
     }
 }
 
@@ -143,8 +153,21 @@ mod tests {
         for sequence in [0, 1, 3, 2, 7, 8, 9] {
             meter.handle_received(100, sequence, Time::ZERO);
         }
-        meter.handle_timeout(Time::from_millis(1000));
-        assert_eq!(meter.rates, (0, 5600, 0.3));
+        assert_eq!(meter.rates(Time::from_millis(1000)), Rates { sent: 0, received: 5600, loss: 0.3 });
+    }
+
+    #[test]
+    fn rates_are_those_since_they_were_asked_and_of_no_shorter_time_than_tells_something() {
+        let mut meter = Meter::new(Time::ZERO);
+        let mut asked = |sent, at| {
+            meter.handle_sent(sent);
+            meter.rates(at).sent
+        };
+        let (first, later) = (Time::from_millis(10), Time::from_millis(510));
+        assert_eq!(asked(1000, first), 16_000, "at first there is no older figure to give");
+        assert_eq!(asked(500, later - Duration::from_micros(1)), 16_000);
+        assert_eq!(asked(500, later), 16_000, "what was held back counts, too");
+        assert_eq!(asked(0, later + STATS_LEAST), 0);
     }
 
     #[test]
