@@ -71,6 +71,11 @@ pub const PARTIAL_FRAME_AGE: Duration = Duration::from_millis(500);
 /// Frames of one track remembered as done, so that late copies are known: 2.5 s of sound.
 pub const REMEMBERED_FRAMES: usize = 128;
 
+/// Media packets in one datagram: a sound and three copies of earlier ones.
+pub const MAX_BUNDLE: usize = 4;
+
+// ── Playout ────────────────────────────────────────────────────────────────────────────────────────
+
 /// Whole frames of one track that may wait for their time: 5 s of sound.
 pub const MAX_WAITING_FRAMES: usize = 256;
 
@@ -127,6 +132,19 @@ pub const PLAYOUT_REBASE: Duration = Duration::from_secs(1);
 
 /// How long a recorder awaits a missing frame.
 pub const RECORDING_PATIENCE: Duration = Duration::from_millis(600);
+
+/// A picture this many times later than usual is a freeze, if it is also later by [`FREEZE_MARGIN`]
+/// (`freezeCount` of the WebRTC statistics).
+pub const FREEZE_FACTOR: u32 = 3;
+
+/// See [`FREEZE_FACTOR`].
+pub const FREEZE_MARGIN: Duration = Duration::from_millis(150);
+
+/// How many pictures say what is usual (libwebrtc's `VideoQualityObserver`).
+pub const FREEZE_MEMORY: usize = 30;
+
+/// Before so many distances are known nothing is called a freeze (the same).
+pub const FREEZE_LEAST_GAPS: usize = 5;
 
 // ── Trust and links ────────────────────────────────────────────────────────────────────────────────
 
@@ -265,13 +283,17 @@ pub const BIRTHDAY_PORTS: usize = 1024;
 /// How often the addresses of our interfaces are looked at.
 pub const ADDRESS_INTERVAL: Duration = Duration::from_secs(2);
 
-// ── The way to the rendezvous ──────────────────────────────────────────────────────────────────────
-
 /// How long further sockets stay open for the other side's guesses: its patience, its 1024 guesses, and a round trip.
 pub const PUNCH_LISTEN: Duration = Duration::from_secs(14);
 
 /// Time between two lotteries against one peer: one costs the other side's network a thousand packets.
 pub const PUNCH_REST: Duration = Duration::from_secs(60);
+
+/// How often a way that worked once, or an address at which the rendezvous sees the peer, is asked again while there is no
+/// direct path: sooner than any NAT forgets that we asked, so that both sides' probes still meet.
+pub const PROBE_AGAIN: Duration = Duration::from_secs(10);
+
+// ── The way to the rendezvous ──────────────────────────────────────────────────────────────────────
 
 /// Waiting times before the rendezvous is tried again; the last one is repeated.
 pub const RENDEZVOUS_RETRY: [Duration; 4] =
@@ -364,6 +386,9 @@ pub const QUIC_DATAGRAM_BUFFER: usize = 16 * 1024;
 /// Bytes of one control stream that may be on their way.
 pub const CONTROL_STREAM_WINDOW: u32 = 64 * 1024;
 
+/// Handshakes at the same time between peers: twice the members of a room, as each may begin anew.
+pub const PEER_HANDSHAKES: usize = 2 * MAX_ROOM_MEMBERS;
+
 // ── Sending ────────────────────────────────────────────────────────────────────────────────────────
 
 /// Frames of one class that may wait for one peer: five seconds of sound, as long as any deadline.
@@ -401,6 +426,34 @@ pub const SWITCH_BOOST: u64 = 64 * 1024;
 
 /// How long the extra bytes are allowed.
 pub const SWITCH_BOOST_TIME: Duration = Duration::from_millis(500);
+
+/// How often a sender answers such requests, however many receivers ask.
+pub const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Bytes of frames since the last key frame kept for late joiners: 5 s at 1.6 Mbit/s. Beyond it, who watches a file waits for
+/// its next key frame.
+pub const CACHE_MAX_BYTES: usize = 1024 * 1024;
+
+/// The pace is this much of the estimate, as numerator and denominator: what waits must catch up.
+pub const PACE_FACTOR: (u64, u64) = (3, 2);
+
+/// The same below [`NARROW`]: what catches up there is soon a queue before the sound.
+pub const PACE_FACTOR_NARROW: (u64, u64) = (11, 10);
+
+/// Bytes that may go at once on a free way: a picture of a 2 Mbit/s stream.
+pub const PACE_BURST: usize = 14 * 1024;
+
+/// Time the way may take for what goes at once: a burst is a queue, and the sound behind it waits.
+pub const PACE_BURST_SPAN: Duration = Duration::from_millis(60);
+
+/// Bytes that may go at once when packets wait on the way: two packets.
+pub const PACE_BURST_FULL: usize = 2 * 1200;
+
+/// How much one packet changes what share of the packets is taken to be sound.
+pub const SOUND_SHARE_PACE: f64 = 0.01;
+
+/// How often one receiver that is too slow may cost all others a key frame.
+pub const KEY_FRAME_AFTER_DROP: Duration = Duration::from_secs(2);
 
 // ── Bulk ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -457,31 +510,11 @@ pub const PEER_RETRY: Duration = Duration::from_millis(500);
 /// How often a receiver asks for a key frame while it lacks one.
 pub const KEY_FRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(300);
 
-/// How often a sender answers such requests, however many receivers ask.
-pub const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(500);
-
-/// Bytes of frames since the last key frame kept for late joiners: 5 s at 1.6 Mbit/s. Beyond it, who watches a file waits for
-/// its next key frame.
-pub const CACHE_MAX_BYTES: usize = 1024 * 1024;
-
 /// Least span over which rates and loss of a peer are stated: half of what programs ask in, whose clocks tick unevenly.
 pub const STATS_LEAST: Duration = Duration::from_millis(500);
 
 /// Span over which servers state their rates.
 pub const STATS_INTERVAL: Duration = Duration::from_secs(1);
-
-/// A picture this many times later than usual is a freeze, if it is also later by [`FREEZE_MARGIN`]
-/// (`freezeCount` of the WebRTC statistics).
-pub const FREEZE_FACTOR: u32 = 3;
-
-/// See [`FREEZE_FACTOR`].
-pub const FREEZE_MARGIN: Duration = Duration::from_millis(150);
-
-/// How many pictures say what is usual (libwebrtc's `VideoQualityObserver`).
-pub const FREEZE_MEMORY: usize = 30;
-
-/// Before so many distances are known nothing is called a freeze (the same).
-pub const FREEZE_LEAST_GAPS: usize = 5;
 
 /// Frames and chunks that may wait for the program that takes them; later ones are dropped until it does.
 pub const MAX_UNTAKEN: usize = 1024;
@@ -548,7 +581,7 @@ pub const SOCKET_BUFFER: usize = 2 * 1024 * 1024;
 /// Batches taken with one call to the kernel: each can hold 64 KiB of coalesced datagrams.
 pub const UDP_BATCH: usize = 8;
 
-// ── The doctor ──────────────────────────────────────────────────────────────────────────────────
+// ── The doctor ─────────────────────────────────────────────────────────────────────────────────────
 
 /// Questions of the doctor to a server that does not answer.
 pub const DOCTOR_ATTEMPTS: u32 = 4;
@@ -559,7 +592,7 @@ pub const DOCTOR_PATIENCE: Duration = Duration::from_millis(700);
 /// How long the doctor waits for the router.
 pub const DOCTOR_ROUTER: Duration = Duration::from_secs(4);
 
-// ── Feedback and estimate ───────────────────────────────────────────────────────────────────────
+// ── Reports ────────────────────────────────────────────────────────────────────────────────────────
 
 /// Reports after which a packet is no longer reported: a burst of losses on the way back takes two or three of them.
 pub const FEEDBACK_REACH: usize = 5;
@@ -596,6 +629,8 @@ pub const REORDERING_MARGIN: f64 = 1.25;
 
 /// What remains of that time with each report: half of it after seven seconds.
 pub const REORDERING_KEPT: f64 = 0.995;
+
+// ── Estimate ───────────────────────────────────────────────────────────────────────────────────────
 
 /// Rate of a path nothing is known of: sound and a small picture.
 pub const ESTIMATE_START: Bitrate = Bitrate::from_kilobits(400);
@@ -697,52 +732,16 @@ pub const GROWTH_TESTED_NEW: f64 = 2.0;
 /// Growth from one report to the next at most: a slow start's.
 pub const GROWTH_AT_ONCE: f64 = 2.0;
 
+/// Time without any report, though something was sent, after which the rate is halved.
+pub const FEEDBACK_TIMEOUT: Duration = Duration::from_millis(1000);
+
+/// What one track of sound takes of a rate, headers included.
+pub const SOUND_RATE: Bitrate = Bitrate::from_kilobits(48);
+
+// ── Loss: weather or congestion ────────────────────────────────────────────────────────────────────
+
 /// Share of packets lost that is weather only where a trial has shown it: no more is sent than what arrives otherwise.
 pub const LOSS_COLLAPSE: f64 = 0.5;
-
-/// How long the last report of a peer tells something of our uplink: that of a peer who gets nothing any more does not.
-pub const COUPLED_MEMORY: Duration = Duration::from_secs(1);
-
-/// How long a queue that only one peer's reports show must stand before it is laid to its own way: so far apart come the reports
-/// of a near and of a far peer.
-pub const COUPLED_PATIENCE: Duration = Duration::from_millis(200);
-
-/// How long a way that has shown a queue of its own is believed at once to have one again.
-pub const OWN_QUEUE_MEMORY: Duration = Duration::from_secs(30);
-
-/// How long a new way may take what stood in our uplink when it came for its own length.
-pub const COUPLED_PROBATION: Duration = Duration::from_secs(3);
-
-/// The same as [`CAPACITY_MEMORY`] of what the ways to several peers have in common: it is hardly another's share.
-pub const COUPLED_CAPACITY_MEMORY: Duration = Duration::from_secs(20);
-
-/// The same as [`CAPACITY_REACH`] of it: what arrived while a queue stood was measured in a moment, and the rate that begins
-/// to double beyond it has a quarter of a second in the queue before a report can tell.
-pub const COUPLED_CAPACITY_REACH: f64 = 2.0;
-
-/// One of so many ways may see no queue, and it still stands in our uplink.
-pub const COUPLED_LIARS: usize = 4;
-
-/// Share of packets that all must lose before it is laid to our uplink.
-pub const COUPLED_LOSS: f64 = 0.02;
-
-/// How much of the estimate encoders are told, sound included, as numerator and denominator: they miss their rate a little.
-pub const PICTURE_SHARE: (u64, u64) = (19, 20);
-
-/// The same below [`NARROW`]: headers, reports and acknowledgements are a large part of what a narrow way carries.
-pub const PICTURE_SHARE_NARROW: (u64, u64) = (4, 5);
-
-/// Rate from which pictures carry parity: on a narrower way they are of a packet or two, which parity would double.
-pub const PARITY_LEAST: Bitrate = Bitrate::from_kilobits(150);
-
-/// Bytes of repair of pictures at most, besides so many times as many as of the pictures themselves: a key frame.
-pub const REPAIR_CREDIT: i64 = 32 * 1024;
-
-/// How many bytes of repair a byte of a picture is worth.
-pub const REPAIR_TIMES: i64 = 2;
-
-/// The same on a roomy way, where nobody misses them.
-pub const REPAIR_TIMES_ROOMY: i64 = 3;
 
 /// Share of packets lost beyond the weather that is taken for congestion.
 pub const LOSS_ALARM: f64 = 0.08;
@@ -771,13 +770,68 @@ pub const LOSS_TRIAL_SETTLE: Duration = Duration::from_millis(400);
 /// Packets that must be known before loss is judged.
 pub const LOSS_TRIAL_LEAST: usize = 50;
 
-/// Time without any report, though something was sent, after which the rate is halved.
-pub const FEEDBACK_TIMEOUT: Duration = Duration::from_millis(1000);
+// ── Several ways through one uplink ────────────────────────────────────────────────────────────────
 
-/// Media packets in one datagram: a sound and three copies of earlier ones.
-pub const MAX_BUNDLE: usize = 4;
+/// How long the last report of a peer tells something of our uplink: that of a peer who gets nothing any more does not.
+pub const COUPLED_MEMORY: Duration = Duration::from_secs(1);
 
-// ── Repair ──────────────────────────────────────────────────────────────────────────────────────
+/// How long a queue that only one peer's reports show must stand before it is laid to its own way: so far apart come the reports
+/// of a near and of a far peer.
+pub const COUPLED_PATIENCE: Duration = Duration::from_millis(200);
+
+/// How long a way that has shown a queue of its own is believed at once to have one again.
+pub const OWN_QUEUE_MEMORY: Duration = Duration::from_secs(30);
+
+/// How long a new way may take what stood in our uplink when it came for its own length.
+pub const COUPLED_PROBATION: Duration = Duration::from_secs(3);
+
+/// The same as [`CAPACITY_MEMORY`] of what the ways to several peers have in common: it is hardly another's share.
+pub const COUPLED_CAPACITY_MEMORY: Duration = Duration::from_secs(20);
+
+/// The same as [`CAPACITY_REACH`] of it: what arrived while a queue stood was measured in a moment, and the rate that begins
+/// to double beyond it has a quarter of a second in the queue before a report can tell.
+pub const COUPLED_CAPACITY_REACH: f64 = 2.0;
+
+/// One of so many ways may see no queue, and it still stands in our uplink.
+pub const COUPLED_LIARS: usize = 4;
+
+/// Share of packets that all must lose before it is laid to our uplink.
+pub const COUPLED_LOSS: f64 = 0.02;
+
+/// How many times what goes to a peer now it would take before long if it could, as numerator and denominator, besides
+/// [`GROWTH_STEP`].
+pub const DEMAND_AHEAD: (u64, u64) = (3, 2);
+
+// ── Trains that ask how much a way carries ─────────────────────────────────────────────────────────
+
+/// How long a train of packets that asks how much a way carries lasts: what jitter there is must not matter.
+pub const TRAIN_SPAN: Duration = Duration::from_millis(100);
+
+/// Estimate from which trains are sent: below it a train of a few packets stands in the way of sound.
+pub const TRAIN_LEAST: Bitrate = Bitrate::from_kilobits(250);
+
+/// A train about which nothing was heard for this long was lost.
+pub const TRAIN_TIMEOUT: Duration = Duration::from_millis(1000);
+
+/// Rest between two trains.
+pub const TRAIN_REST: Duration = Duration::from_millis(1500);
+
+/// The same after trains were lost again and again.
+pub const TRAIN_REST_MOST: Duration = Duration::from_secs(24);
+
+// ── Repair ─────────────────────────────────────────────────────────────────────────────────────────
+
+/// Rate from which pictures carry parity: on a narrower way they are of a packet or two, which parity would double.
+pub const PARITY_LEAST: Bitrate = Bitrate::from_kilobits(150);
+
+/// Bytes of repair of pictures at most, besides so many times as many as of the pictures themselves: a key frame.
+pub const REPAIR_CREDIT: i64 = 32 * 1024;
+
+/// How many bytes of repair a byte of a picture is worth.
+pub const REPAIR_TIMES: i64 = 2;
+
+/// The same on a roomy way, where nobody misses them.
+pub const REPAIR_TIMES_ROOMY: i64 = 3;
 
 /// Loss below which nothing is added: a packet in two hundred.
 pub const REPAIR_CLEAN: f64 = 0.005;
@@ -855,60 +909,16 @@ pub const REPEAT_DEADLINE: Duration = Duration::from_millis(350);
 /// A packet that is sent again goes once more this much later: losses come in bursts.
 pub const REPEAT_TWICE: Duration = Duration::from_millis(30);
 
-/// The pace is this much of the estimate, as numerator and denominator: what waits must catch up.
-pub const PACE_FACTOR: (u64, u64) = (3, 2);
-
-/// The same below [`NARROW`]: what catches up there is soon a queue before the sound.
-pub const PACE_FACTOR_NARROW: (u64, u64) = (11, 10);
-
-/// Bytes that may go at once on a free way: a picture of a 2 Mbit/s stream.
-pub const PACE_BURST: usize = 14 * 1024;
-
-/// Time the way may take for what goes at once: a burst is a queue, and the sound behind it waits.
-pub const PACE_BURST_SPAN: Duration = Duration::from_millis(60);
-
-/// Bytes that may go at once when packets wait on the way: two packets.
-pub const PACE_BURST_FULL: usize = 2 * 1200;
-
-/// How much one packet changes what share of the packets is taken to be sound.
-pub const SOUND_SHARE_PACE: f64 = 0.01;
-
 /// How far back the sounds lie at most that a sound carries copies of: what is made good later than after 240 ms is hardly of use.
 pub const COPY_REACH: usize = 12;
 
-/// How many times what goes to a peer now it would take before long if it could, as numerator and denominator, besides
-/// [`GROWTH_STEP`].
-pub const DEMAND_AHEAD: (u64, u64) = (3, 2);
+// ── Layers ─────────────────────────────────────────────────────────────────────────────────────────
 
-/// What one track of sound takes of a rate, headers included.
-pub const SOUND_RATE: Bitrate = Bitrate::from_kilobits(48);
+/// How much of the estimate encoders are told, sound included, as numerator and denominator: they miss their rate a little.
+pub const PICTURE_SHARE: (u64, u64) = (19, 20);
 
-/// How often a way that worked once, or an address at which the rendezvous sees the peer, is asked again while there is no
-/// direct path: sooner than any NAT forgets that we asked, so that both sides' probes still meet.
-pub const PROBE_AGAIN: Duration = Duration::from_secs(10);
-
-/// How often one receiver that is too slow may cost all others a key frame.
-pub const KEY_FRAME_AFTER_DROP: Duration = Duration::from_secs(2);
-
-/// Handshakes at the same time between peers: twice the members of a room, as each may begin anew.
-pub const PEER_HANDSHAKES: usize = 2 * MAX_ROOM_MEMBERS;
-
-/// How long a train of packets that asks how much a way carries lasts: what jitter there is must not matter.
-pub const PROBE_TRAIN: Duration = Duration::from_millis(100);
-
-/// Estimate from which trains are sent: below it a train of a few packets stands in the way of sound.
-pub const PROBE_LEAST: Bitrate = Bitrate::from_kilobits(250);
-
-/// A train about which nothing was heard for this long was lost.
-pub const PROBE_TRAIN_TIMEOUT: Duration = Duration::from_millis(1000);
-
-/// Rest between two trains.
-pub const PROBE_REST: Duration = Duration::from_millis(1500);
-
-/// The same after trains were lost again and again.
-pub const PROBE_REST_MOST: Duration = Duration::from_secs(24);
-
-// ── Layers ──────────────────────────────────────────────────────────────────────────────────────
+/// The same below [`NARROW`]: headers, reports and acknowledgements are a large part of what a narrow way carries.
+pub const PICTURE_SHARE_NARROW: (u64, u64) = (4, 5);
 
 /// Span over which the rates of layers are measured.
 pub const LAYER_RATE_SPAN: Duration = Duration::from_secs(1);

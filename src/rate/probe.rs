@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::history::News;
-use crate::params::{PROBE_LEAST, PROBE_REST, PROBE_REST_MOST, PROBE_TRAIN, PROBE_TRAIN_TIMEOUT};
+use crate::params::{TRAIN_LEAST, TRAIN_REST, TRAIN_REST_MOST, TRAIN_SPAN, TRAIN_TIMEOUT};
 use crate::units::{Bitrate, Time};
 
 /// Sends trains and reads what became of them.
@@ -38,7 +38,7 @@ struct Train {
 impl Prober {
     /// A prober without a wish.
     pub fn new(now: Time) -> Self {
-        Prober { wish: Bitrate::default(), next: now, rest: PROBE_REST, train: None }
+        Prober { wish: Bitrate::default(), next: now, rest: TRAIN_REST, train: None }
     }
 
     /// We would like to send this fast; zero for as fast as now.
@@ -59,7 +59,7 @@ impl Prober {
     pub fn handle_sent(&mut self, bytes: usize, now: Time) {
         let Some(train) = self.train.as_mut().filter(|train| train.ended.is_none()) else { return };
         train.sent += bytes as u64;
-        if now.since(train.began) >= PROBE_TRAIN {
+        if now.since(train.began) >= TRAIN_SPAN {
             train.ended = Some(now);
         }
     }
@@ -72,19 +72,19 @@ impl Prober {
         train.lost += news.lost.iter().filter(|loss| is_of_train(loss.sent)).count();
         train.arrivals.extend(news.arrived.iter().filter(|a| is_of_train(a.sent)).map(|a| (a.arrived, a.bytes)));
         let is_past = train.ended.is_some_and(|ended| news.arrived.iter().any(|arrival| arrival.sent >= ended));
-        let is_late = now.since(train.began) >= PROBE_TRAIN_TIMEOUT;
+        let is_late = now.since(train.began) >= TRAIN_TIMEOUT;
         if !is_past && !is_late {
             return None;
         }
         let shown = self.train.take().and_then(|train| train.shown());
-        self.rest = if shown.is_some() { PROBE_REST } else { (self.rest * 2).min(PROBE_REST_MOST) };
+        self.rest = if shown.is_some() { TRAIN_REST } else { (self.rest * 2).min(TRAIN_REST_MOST) };
         self.next = now + self.rest;
         shown
     }
 
     /// Packets take another path: what was being measured is gone.
     pub fn handle_switch(&mut self, now: Time) {
-        *self = Prober { wish: self.wish, ..Prober::new(now + PROBE_REST) };
+        *self = Prober { wish: self.wish, ..Prober::new(now + TRAIN_REST) };
     }
 
     /// When a packet of a train may go or a train may begin.
@@ -97,7 +97,7 @@ impl Prober {
     }
 
     fn may_start(&self, estimate: Bitrate) -> bool {
-        (PROBE_LEAST..self.wish).contains(&estimate)
+        (TRAIN_LEAST..self.wish).contains(&estimate)
     }
 }
 
@@ -116,7 +116,7 @@ impl Train {
         let span = last.0.since(first.0);
         // The first packet marks the beginning; its own bytes came before it.
         let bytes: usize = self.arrivals.iter().skip(1).map(|(_, bytes)| bytes).sum();
-        if span < PROBE_TRAIN / 4 {
+        if span < TRAIN_SPAN / 4 {
             return None;
         }
         let arrived = Bitrate::of(bytes as u64, span).min(self.rate);
@@ -138,7 +138,7 @@ mod tests {
         let mut news = News::default();
         let mut now = from;
         let mut free_at = from;
-        while now < from + PROBE_TRAIN * 2 {
+        while now < from + TRAIN_SPAN * 2 {
             if prober.is_due(KILOBITS_300, now) {
                 prober.handle_sent(500, now);
                 free_at = free_at.max(now) + Duration::from_secs_f64(4000.0 / capacity.as_bits() as f64);
@@ -176,7 +176,7 @@ mod tests {
         let mut prober = Prober::new(Time::ZERO);
         prober.set_wish(WISH);
         assert_eq!(run(&mut prober, Bitrate::from_kilobits(10_000), 4, Time::ZERO), None);
-        assert!(prober.poll_timeout(KILOBITS_300).unwrap() >= Time::ZERO + PROBE_REST * 2, "{prober:?}");
+        assert!(prober.poll_timeout(KILOBITS_300).unwrap() >= Time::ZERO + TRAIN_REST * 2, "{prober:?}");
     }
 
     #[test]
