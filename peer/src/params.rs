@@ -160,6 +160,13 @@ pub const VOICE_SLACK: (Duration, Duration) = (Duration::from_millis(5), Duratio
 /// Blocks after which it is looked at how much of a voice is left: a quarter of a second.
 pub const VOICE_REVIEW: u32 = 25;
 
+/// Reviews of which the least counts before a voice is squeezed a little: five seconds. A busy machine, or a virtual one that is
+/// not served for a moment, stands still for 20 to 50 ms every few seconds.
+pub const VOICE_MEMORY: usize = 20;
+
+/// How much more than the most is squeezed at once: as much as such a moment takes.
+pub const VOICE_MARGIN: Duration = Duration::from_millis(40);
+
 /// Most sound of a voice that waits to be heard; what is older is not heard at all.
 pub const VOICE_QUEUE: Duration = Duration::from_millis(100);
 
@@ -224,8 +231,9 @@ pub const MAX_PARTS: u32 = 9999;
 
 // ── A call in a terminal ────────────────────────────────────────────────────────────────────────
 
-/// Blocks of sound that wait in the sound server for the loudspeaker: two, so that one that comes late is no gap.
-pub const CALL_PLAYBACK_BLOCKS: u32 = 2;
+/// Blocks of sound that wait in the sound server for the loudspeaker: four, so that a machine that stands still for 25 ms
+/// makes no gap.
+pub const CALL_PLAYBACK_BLOCKS: u32 = 4;
 
 /// Frames of our voice that may wait to be sent: 200 ms, and what is older is not worth hearing.
 pub const CALL_FRAMES: usize = 20;

@@ -2,7 +2,7 @@
 //!
 //! A frame that is not there when its sound is needed is concealed; sound that came too early or too late for an even
 //! stream is made shorter or longer by whole periods of its pitch, so neither clocks that drift nor a stuttering machine
-//! click. While frames are being lost, a frame's length more is held back, so that the copy in the frame after a lost one comes
+//! click. What such a machine needs is kept for seconds. While frames are being lost, a frame's length more is held back, so that the copy in the frame after a lost one comes
 //! in time: it sounds better than anything that is made up. No more than [`VOICE_QUEUE`] ever waits.
 
 use std::collections::VecDeque;
@@ -17,7 +17,8 @@ use super::level::Level;
 use super::samples_in;
 use crate::codec::{AudioDecoder, CodecError, audio_decoder};
 use crate::params::{
-    MAX_CONCEALED, SAMPLE_RATE, SOUND_BLOCK, VOICE_FADE, VOICE_LOSS_MEMORY, VOICE_QUEUE, VOICE_REVIEW, VOICE_SLACK,
+    MAX_CONCEALED, SAMPLE_RATE, SOUND_BLOCK, VOICE_FADE, VOICE_LOSS_MEMORY, VOICE_MARGIN, VOICE_MEMORY, VOICE_QUEUE,
+    VOICE_REVIEW, VOICE_SLACK,
 };
 
 /// One voice.
@@ -48,12 +49,14 @@ enum State {
 }
 
 /// How much was left after blocks were taken.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Slack {
     least: usize,
     blocks: u32,
     /// The least of a whole review, until it has been acted upon.
     settled: Option<usize>,
+    /// The least of each of the last reviews: a machine that stutters does so only now and then.
+    reviews: VecDeque<usize>,
 }
 
 impl Speaker {
@@ -159,18 +162,14 @@ impl Speaker {
         let mono = mono(sound, self.channels);
         let more = if self.wary > 0 { SOUND_BLOCK * 2 } else { 0 };
         let (least, most) = (samples_in(VOICE_SLACK.0), samples_in(VOICE_SLACK.1) + more);
-        let stretched = match self.slack.settled {
-            Some(settled) if settled > most => shorten(&mono, 1).map(|it| (settled.saturating_sub(it.change), it)),
-            Some(settled) if settled < least => lengthen(&mono, 1).map(|it| (settled + it.change, it)),
-            Some(_) | None => None,
+        let is_too_much = self.slack.settled.is_some_and(|settled| settled > most + samples_in(VOICE_MARGIN));
+        let is_too_little = self.slack.settled.is_some_and(|settled| settled < least);
+        let stretched = match is_too_much || self.slack.standing().is_some_and(|standing| standing > most) {
+            true => shorten(&mono, 1).inspect(|it| self.slack.handle_shorter(it.change)),
+            false if is_too_little => lengthen(&mono, 1).inspect(|it| self.slack.handle_longer(it.change)),
+            false => None,
         };
-        match stretched {
-            Some((settled, stretched)) => {
-                self.slack.settled = Some(settled);
-                self.enqueue(&stretched.samples);
-            }
-            None => self.enqueue(&mono),
-        }
+        self.enqueue(&stretched.map_or(mono, |stretched| stretched.samples));
         if self.queue.len() > samples_in(VOICE_QUEUE) {
             let stale = self.queue.len() - SOUND_BLOCK * 2 - samples_in(VOICE_SLACK.0);
             self.queue.drain(..stale);
@@ -196,8 +195,25 @@ impl Slack {
         self.least = if self.blocks == 0 { left } else { self.least.min(left) };
         self.blocks += 1;
         if self.blocks >= VOICE_REVIEW {
-            *self = Slack { settled: Some(self.least), ..Slack::default() };
+            (self.settled, self.blocks) = (Some(self.least), 0);
+            self.reviews.push_back(self.least);
+            while self.reviews.len() > VOICE_MEMORY {
+                self.reviews.pop_front();
+            }
         }
+    }
+
+    /// What was always left lately; `None` before that is known.
+    fn standing(&self) -> Option<usize> {
+        self.reviews.iter().min().copied().filter(|_| self.reviews.len() == VOICE_MEMORY)
+    }
+
+    fn handle_shorter(&mut self, samples: usize) {
+        self.settled.iter_mut().chain(&mut self.reviews).for_each(|left| *left = left.saturating_sub(samples));
+    }
+
+    fn handle_longer(&mut self, samples: usize) {
+        self.settled.iter_mut().chain(&mut self.reviews).for_each(|left| *left += samples);
     }
 }
 
@@ -288,6 +304,38 @@ mod tests {
             heard.extend(call.block());
         }
         assert!(steepest(&heard) < STEEP, "{}", steepest(&heard));
+        assert!(
+            call.speaker.queue.len() <= 960 + samples_in(VOICE_SLACK.1 + VOICE_MARGIN),
+            "{}",
+            call.speaker.queue.len()
+        );
+    }
+
+    #[test]
+    fn a_machine_that_stutters_makes_the_voice_wait_a_little_and_nothing_up() {
+        let mut call = Call::new();
+        call.run(50, |_| Fate::Comes);
+        let mut made_up = 0;
+        for round in 0..1000 {
+            // Every 1.2 s the frame comes only after both its blocks were wanted.
+            let is_late = round % 60 == 59;
+            if !is_late {
+                call.next_frame();
+            }
+            call.block();
+            call.block();
+            if is_late {
+                made_up += u32::from(round >= 300 && call.speaker.invented > 0);
+                call.next_frame();
+            }
+        }
+        assert_eq!(made_up, 0);
+        assert!(
+            call.speaker.queue.len() <= 960 + samples_in(VOICE_SLACK.1 + VOICE_MARGIN),
+            "{}",
+            call.speaker.queue.len()
+        );
+        call.run(400, |_| Fate::Comes);
         assert!(call.speaker.queue.len() <= 960 + samples_in(VOICE_SLACK.1), "{}", call.speaker.queue.len());
     }
 
