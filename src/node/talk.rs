@@ -59,11 +59,10 @@ impl Node {
         peer.reset_flow(playout, now);
         self.actions.push_back(tell_peer(id, &ToPeer::Hello { clock }));
         self.tell_rules(id);
-        let tracks = self.publications.values().map(|publication| publication.track.clone());
-        for track in tracks.collect::<Vec<_>>() {
-            let track_id = track.id;
+        let tracks: Vec<Track> = self.publications.values().map(|publication| publication.track.clone()).collect();
+        for track in tracks {
+            self.begin_track(&id, track.id, now);
             self.actions.push_back(tell_peer(id, &ToPeer::Track(track)));
-            self.begin_track(&id, track_id, now);
         }
     }
 

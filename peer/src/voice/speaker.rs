@@ -2,8 +2,9 @@
 //!
 //! A frame that is not there when its sound is needed is concealed; sound that came too early or too late for an even
 //! stream is made shorter or longer by whole periods of its pitch, so neither clocks that drift nor a stuttering machine
-//! click. What such a machine needs is kept for seconds. While frames are being lost, a frame's length more is held back, so that the copy in the frame after a lost one comes
-//! in time: it sounds better than anything that is made up. No more than [`VOICE_QUEUE`] ever waits.
+//! click. What such a machine needs is kept for seconds. While frames are being lost, a frame's length more is held back, so
+//! that the copy in the frame after a lost one comes in time: it sounds better than anything that is made up. No more than
+//! [`VOICE_QUEUE`] ever waits.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -53,9 +54,8 @@ enum State {
 struct Slack {
     least: usize,
     blocks: u32,
-    /// The least of a whole review, until it has been acted upon.
-    settled: Option<usize>,
-    /// The least of each of the last reviews: a machine that stutters does so only now and then.
+    /// The least of each of the last reviews, as it is since they were acted upon: a machine that stutters does so only now
+    /// and then.
     reviews: VecDeque<usize>,
 }
 
@@ -162,8 +162,9 @@ impl Speaker {
         let mono = mono(sound, self.channels);
         let more = if self.wary > 0 { SOUND_BLOCK * 2 } else { 0 };
         let (least, most) = (samples_in(VOICE_SLACK.0), samples_in(VOICE_SLACK.1) + more);
-        let is_too_much = self.slack.settled.is_some_and(|settled| settled > most + samples_in(VOICE_MARGIN));
-        let is_too_little = self.slack.settled.is_some_and(|settled| settled < least);
+        let settled = self.slack.settled();
+        let is_too_much = settled.is_some_and(|settled| settled > most + samples_in(VOICE_MARGIN));
+        let is_too_little = settled.is_some_and(|settled| settled < least);
         let stretched = match is_too_much || self.slack.standing().is_some_and(|standing| standing > most) {
             true => shorten(&mono, 1).inspect(|it| self.slack.handle_shorter(it.change)),
             false if is_too_little => lengthen(&mono, 1).inspect(|it| self.slack.handle_longer(it.change)),
@@ -195,12 +196,17 @@ impl Slack {
         self.least = if self.blocks == 0 { left } else { self.least.min(left) };
         self.blocks += 1;
         if self.blocks >= VOICE_REVIEW {
-            (self.settled, self.blocks) = (Some(self.least), 0);
+            self.blocks = 0;
             self.reviews.push_back(self.least);
             while self.reviews.len() > VOICE_MEMORY {
                 self.reviews.pop_front();
             }
         }
+    }
+
+    /// What was always left in the last review; `None` before the first is over.
+    fn settled(&self) -> Option<usize> {
+        self.reviews.back().copied()
     }
 
     /// What was always left lately; `None` before that is known.
@@ -209,11 +215,11 @@ impl Slack {
     }
 
     fn handle_shorter(&mut self, samples: usize) {
-        self.settled.iter_mut().chain(&mut self.reviews).for_each(|left| *left = left.saturating_sub(samples));
+        self.reviews.iter_mut().for_each(|left| *left = left.saturating_sub(samples));
     }
 
     fn handle_longer(&mut self, samples: usize) {
-        self.settled.iter_mut().chain(&mut self.reviews).for_each(|left| *left += samples);
+        self.reviews.iter_mut().for_each(|left| *left += samples);
     }
 }
 
@@ -309,6 +315,8 @@ mod tests {
             "{}",
             call.speaker.queue.len()
         );
+        call.run(300, |_| Fate::Comes);
+        assert!(call.speaker.queue.len() <= 960 + samples_in(VOICE_SLACK.1), "{}", call.speaker.queue.len());
     }
 
     #[test]
